@@ -1,0 +1,81 @@
+// The port through which the pool opens sessions. Tests, custom transports and other SDKs plug in
+// here. The heart of the pool knows sessions only as `Connection`s: no SDK, no sockets.
+
+import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import type { JSONRPCNotification, JSONRPCRequest, Result } from '@modelcontextprotocol/sdk/types.js';
+import type { HeaderRecord, SessionTarget } from '../target.ts';
+
+/** Answers a request of the server that no handler of the lease's client takes. */
+export type ServerRequestHandler = (request: JSONRPCRequest) => Result | Promise<Result>;
+/** Receives a notification of the server that no handler of the lease's client takes. */
+export type ServerNotificationHandler = (
+  notification: JSONRPCNotification,
+) => void | Promise<void>;
+
+/** What a connector is told beside the target. */
+export interface ConnectContext {
+  /**
+   * Aborts when the open is no longer wanted: `connectTimeoutMs` after the connector was called, or
+   * when the pool closes. A connection that arrives later is torn down.
+   */
+  readonly signal: AbortSignal;
+  /** Opaque id of the session's key, safe to log. Equal keys may share caches. */
+  readonly key: string;
+  /**
+   * The newest target headers seen for this key: what traffic without a lease (initialize, probe,
+   * DELETE, stream reopening) carries. Ask anew for every request: tokens rotate.
+   */
+  readonly headers: () => HeaderRecord | Promise<HeaderRecord>;
+}
+
+/**
+ * Opens one session: settles when the session can be lent (`initialize` and
+ * `notifications/initialized` done), rejects when it can't. Clients whose calls need not be typed
+ * are covered by `C = Client`.
+ */
+export type Connector<C = Client> = (
+  target: SessionTarget,
+  context: ConnectContext,
+) => Promise<Connection<C>>;
+
+/** What a connection is told of the lease it lends a client for. */
+export interface LeaseContext {
+  /** The headers of this lease: its target's, then those given to `acquire`. Ask anew for every request. */
+  readonly headers: () => HeaderRecord | Promise<HeaderRecord>;
+  readonly onRequest?: ServerRequestHandler | undefined;
+  readonly onNotification?: ServerNotificationHandler | undefined;
+  /** Ends the lease; for `client.close()`. A no-op once ended. */
+  readonly end: () => void;
+  /** Once the lease has ended: what its calls reject with. Before: `undefined`. */
+  readonly endedWith: () => Error | undefined;
+}
+
+/**
+ * An open session, as the pool holds it. The pool calls each of `fence`, `terminate`,
+ * `client.close`, `transport.close` and `sever` exactly once, in this order, within one deadline.
+ */
+export interface Connection<C = Client> {
+  /** The session's own client. Lent to leases unless `lend` gives each a client of its own. */
+  readonly client: C & { close(): Promise<void> };
+  readonly transport: { close(): Promise<void> };
+  /** The `Mcp-Session-Id`, where there is one. A secret: never logged. */
+  readonly sessionId?: string | undefined;
+  /** Aborts when the session is gone under us, with the reason. */
+  readonly lost?: AbortSignal | undefined;
+  /** A fresh client for one lease, usable at once. Default: `client` itself. */
+  lend?(lease: LeaseContext): C;
+  /**
+   * Takes a lent client back: cancels what it has in flight; its later calls reject with
+   * `lease.endedWith()`. `'tainted'`: the lease changed state on the server that the next one would
+   * see. Default: `'clean'`.
+   */
+  giveBack?(client: C): 'clean' | 'tainted';
+  /** Settles when the server answers, rejects when it doesn't. Bounded by the pool. */
+  probe?(signal: AbortSignal): Promise<void>;
+  /** Rung 1, synchronous: nothing new leaves, calls in flight reject with `reason`. */
+  fence?(reason: Error): void;
+  /** Rung 2: tells the server that the session is over (HTTP DELETE). */
+  terminate?(signal: AbortSignal): Promise<void>;
+  /** Rung 4, synchronous: cuts every socket, kills the process, drops every handler. */
+  sever?(reason: Error): void;
+}

@@ -1,0 +1,12 @@
+// Invariants: statements about our own bookkeeping that hold whatever callers and peers do. A
+// violation is a bug of this library, so it is thrown as `InvariantError` and never caught inside.
+
+/** A bug in this library: its own bookkeeping contradicts itself. Please report it. */
+export class InvariantError extends Error {
+  override readonly name = 'InvariantError';
+}
+
+/** Throws `InvariantError` unless `condition` holds. Checks stay on in production: they are cheap. */
+export function invariant(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new InvariantError(`bug: ${message}`);
+}

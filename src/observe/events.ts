@@ -1,0 +1,77 @@
+// What the pool tells the world: a closed union of plain events. They hold no text of a peer, no
+// credential and no session id. `outbox.ts` delivers them; it can neither delay nor change the pool.
+
+import type { LeaseEndReason, OpenFailureKind } from '../errors.ts';
+
+/** Why a session was taken down. */
+export type RetireReason =
+  | 'idle-timeout'
+  | 'max-lifetime'
+  | 'evicted'
+  | 'retired'
+  | 'tainted'
+  | 'discarded'
+  | 'lost'
+  | 'probe-failed'
+  | 'lease-overdue'
+  | 'lend-failed'
+  | 'open-too-late'
+  | 'pool-closed';
+
+/** How one rung of a teardown ended. `absent`: the connection has no such rung. */
+export type RungResult = 'absent' | 'done' | 'failed' | 'timed-out' | 'not-sent';
+
+/** How the teardown of one session ended. */
+export interface TeardownOutcome {
+  /** `abandoned`: the client's or the transport's close had not settled at the deadline. */
+  readonly result: 'closed' | 'abandoned';
+  readonly fence: RungResult;
+  readonly terminate: RungResult;
+  readonly clientClose: RungResult;
+  readonly transportClose: RungResult;
+  readonly sever: RungResult;
+  readonly durationMs: number;
+}
+
+/** Facts about a failure that are safe to show: never the peer's own words. */
+export interface FailureSummary {
+  readonly kind: OpenFailureKind;
+  readonly status?: number | undefined;
+  readonly errorName: string;
+  readonly errorCode?: string | undefined;
+}
+
+/** `key` is the opaque key id; `server` the origin or the name of the server. */
+interface Of<T extends string> {
+  readonly type: T;
+  readonly key: string;
+  readonly server: string;
+}
+
+export type PoolEvent =
+  | (Of<'session-opened'> & { readonly durationMs: number })
+  | (Of<'session-open-failed'> & { readonly durationMs: number; readonly failure: FailureSummary })
+  | (Of<'session-open-abandoned'> & { readonly durationMs: number })
+  | (Of<'session-probed'> & { readonly ok: boolean; readonly durationMs: number })
+  | (Of<'session-retired'> & { readonly reason: RetireReason })
+  | (Of<'session-closed'> & { readonly reason: RetireReason; readonly outcome: TeardownOutcome })
+  | (Of<'session-abandoned'> & { readonly reason: RetireReason; readonly outcome: TeardownOutcome })
+  | (Of<'lease-granted'> & { readonly reused: boolean; readonly waitedMs: number })
+  | (Of<'lease-ended'> & { readonly reason: LeaseEndReason; readonly heldMs: number })
+  | (Of<'lease-leaking'> & { readonly heldMs: number; readonly acquiredAt: string })
+  | (Of<'acquire-rejected'> & {
+      readonly reason: 'timeout' | 'aborted' | 'saturated' | 'open-failed' | 'pool-closed';
+      readonly waitedMs: number;
+    })
+  | { readonly type: 'pool-closing'; readonly sessions: number; readonly drainTimeoutMs: number }
+  | {
+      readonly type: 'pool-closed';
+      readonly sessions: number;
+      readonly closed: number;
+      readonly abandoned: number;
+      readonly unterminated: number;
+      readonly durationMs: number;
+    };
+
+/** Receives events, after the state they tell of is final. What it throws is counted, not raised. */
+export type EventSink = (event: PoolEvent) => void;

@@ -1,0 +1,68 @@
+// What a caller wants a session of: the server, and on whose behalf. Types only; `key-maker.ts`
+// turns a target into a key, connectors turn it into a session.
+
+import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
+import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
+import type { Connector } from './connect/connector.ts';
+
+/** Header names and values, as sent. Names are compared without regard to case. */
+export type HeaderRecord = Readonly<Record<string, string>>;
+
+/** Headers, or a function that is asked for them anew for every request. */
+export type HeaderSource = HeaderRecord | (() => HeaderRecord | Promise<HeaderRecord>);
+
+/** On whose behalf, and with which client identity, sessions are opened. Part of the key. */
+export interface Scope {
+  /**
+   * Who is calling (user, tenant). Sessions are never shared between identities. Give it whenever
+   * credentials rotate: the key then stays the same while every request carries the newest headers.
+   * Default: an HMAC over everything in the target that could carry a credential.
+   */
+  readonly identity?: string;
+  /**
+   * A downstream session id. Exactly one upstream session per (server, identity, affinity), shared
+   * by all calls of that downstream session and by nobody else's.
+   */
+  readonly affinity?: string;
+  /** Concurrent leases per session. Integer, minimum 1. Default: the pool's; unbounded with `affinity`. */
+  readonly leasesPerSession?: number;
+  /** Sent with `initialize`. Default: the pool's. */
+  readonly clientInfo?: Implementation;
+  /** Sent with `initialize`. Default: the pool's. */
+  readonly capabilities?: ClientCapabilities;
+}
+
+/** A server reached over HTTP. */
+export interface HttpTarget extends Scope {
+  /** The MCP endpoint, `http:` or `https:`. */
+  readonly url: string | URL;
+  /** Default: `'streamable-http'`. */
+  readonly transport?: 'streamable-http' | 'sse';
+  /** Supplies OAuth tokens. Needs `identity`. */
+  readonly authProvider?: OAuthClientProvider;
+  /** Sent with every request. A function needs `identity`. */
+  readonly headers?: HeaderSource;
+  /**
+   * Keeps a notification stream (GET) open while the session lives. Default: only when someone
+   * listens (`onNotification`, `onRequest`, `clientOptions.listChanged`), and always with `affinity`.
+   */
+  readonly notifications?: boolean;
+}
+
+/** A server run as a child process, spoken to over its stdin and stdout. */
+export interface StdioTarget extends Scope {
+  readonly command: string;
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+}
+
+/** A server reached through a connector of the caller's. Needs `identity`. */
+export interface CustomTarget extends Scope {
+  /** Names the server; part of the key. */
+  readonly server: string;
+  readonly connect: Connector<unknown>;
+}
+
+/** What `acquire` and `use` take. */
+export type SessionTarget = HttpTarget | StdioTarget | CustomTarget;
