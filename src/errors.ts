@@ -2,6 +2,8 @@
 // in `cause`. Messages say what happened, to which key, after how long, with the counts. They hold
 // no text of a peer, no credential and no URL beyond the origin.
 
+import type { FailureKind } from './policy/failure.ts';
+
 const BRAND = Symbol.for('mcp-session-pool.error');
 
 export type SessionPoolErrorCode =
@@ -103,14 +105,7 @@ export class AcquireTimeoutError extends SessionPoolError {
 }
 
 /** Why an open failed, in kinds that callers act on differently. */
-export type OpenFailureKind =
-  | 'refused'
-  | 'timeout'
-  | 'unauthorized'
-  | 'http'
-  | 'protocol'
-  | 'network'
-  | 'other';
+export type OpenFailureKind = FailureKind;
 
 /** A session could not be opened. `cause`: what the connector threw. */
 export class OpenError extends SessionPoolError {

@@ -4,9 +4,13 @@
 /** A bug in this library: its own bookkeeping contradicts itself. Please report it. */
 export class InvariantError extends Error {
   override readonly name = 'InvariantError';
+
+  constructor(message: string) {
+    super(`bug: ${message}`);
+  }
 }
 
 /** Throws `InvariantError` unless `condition` holds. Checks stay on in production: they are cheap. */
 export function invariant(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new InvariantError(`bug: ${message}`);
+  if (!condition) throw new InvariantError(message);
 }

@@ -1,7 +1,8 @@
 // What the pool tells the world: a closed union of plain events. They hold no text of a peer, no
 // credential and no session id. `outbox.ts` delivers them; it can neither delay nor change the pool.
 
-import type { LeaseEndReason, OpenFailureKind } from '../errors.ts';
+import type { LeaseEndReason } from '../errors.ts';
+import type { Failure } from '../policy/failure.ts';
 
 /** Why a session was taken down. */
 export type RetireReason =
@@ -33,14 +34,6 @@ export interface TeardownOutcome {
   readonly durationMs: number;
 }
 
-/** Facts about a failure that are safe to show: never the peer's own words. */
-export interface FailureSummary {
-  readonly kind: OpenFailureKind;
-  readonly status?: number | undefined;
-  readonly errorName: string;
-  readonly errorCode?: string | undefined;
-}
-
 /** `key` is the opaque key id; `server` the origin or the name of the server. */
 interface Of<T extends string> {
   readonly type: T;
@@ -50,7 +43,7 @@ interface Of<T extends string> {
 
 export type PoolEvent =
   | (Of<'session-opened'> & { readonly durationMs: number })
-  | (Of<'session-open-failed'> & { readonly durationMs: number; readonly failure: FailureSummary })
+  | (Of<'session-open-failed'> & { readonly durationMs: number; readonly failure: Failure })
   | (Of<'session-open-abandoned'> & { readonly durationMs: number })
   | (Of<'session-probed'> & { readonly ok: boolean; readonly durationMs: number })
   | (Of<'session-retired'> & { readonly reason: RetireReason })

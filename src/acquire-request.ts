@@ -1,0 +1,104 @@
+// What a caller of `acquire` asked for, checked and with defaults filled in.
+
+import type { ServerNotificationHandler, ServerRequestHandler } from './connect/connector.ts';
+import { checkTimeout } from './options.ts';
+import type { HeaderRecord, HeaderSource, SessionTarget } from './target.ts';
+import { checkHeaders } from './target-check.ts';
+
+/** Options of `acquire` and `use`. */
+export interface AcquireOptions {
+  /**
+   * Ends the wait: `acquire` rejects with the signal's reason and leaves the queue at once. With
+   * `use`, ends the work too.
+   */
+  readonly signal?: AbortSignal | undefined;
+  /** The wait, from the call. Minimum 1. Default: `acquireTimeoutMs` of the pool. */
+  readonly timeoutMs?: number | undefined;
+  /** Sent with every request of this lease, over the target's headers. They end with the lease. */
+  readonly headers?: HeaderRecord | undefined;
+  /** Answers requests of the server for which no handler is set on `lease.client`. */
+  readonly onRequest?: ServerRequestHandler | undefined;
+  /** Receives notifications of the server for which no handler is set on `lease.client`. */
+  readonly onNotification?: ServerNotificationHandler | undefined;
+}
+
+export interface AcquireRequest {
+  readonly target: SessionTarget;
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number;
+  readonly headers: HeaderRecord | undefined;
+  readonly onRequest: ServerRequestHandler | undefined;
+  readonly onNotification: ServerNotificationHandler | undefined;
+  /** The stack of the acquire, where leak warnings are on. */
+  readonly stack: string | undefined;
+}
+
+const KNOWN = new Set(['signal', 'timeoutMs', 'headers', 'onRequest', 'onNotification']);
+
+/** @throws TypeError or RangeError naming the option. */
+export function acquireRequest(
+  target: SessionTarget,
+  options: AcquireOptions | undefined,
+  defaults: { readonly timeoutMs: number; readonly stack: string | undefined },
+): AcquireRequest {
+  if (options !== undefined) checkAcquireOptions(options);
+  return {
+    target,
+    signal: options?.signal,
+    timeoutMs: options?.timeoutMs ?? defaults.timeoutMs,
+    headers: options?.headers,
+    onRequest: options?.onRequest,
+    onNotification: options?.onNotification,
+    stack: defaults.stack,
+  };
+}
+
+/** Headers that a request of this acquire carries now: the target's, then its own. */
+export function currentHeaders(
+  source: HeaderSource | undefined,
+  own: HeaderRecord | undefined,
+): HeaderRecord | Promise<HeaderRecord> {
+  const base = typeof source === 'function' ? source() : (source ?? {});
+  return base instanceof Promise
+    ? base.then((headers) => mergeHeaders(headers, own))
+    : mergeHeaders(base, own);
+}
+
+export const headersOf = (target: SessionTarget): HeaderSource | undefined =>
+  'url' in target ? target.headers : undefined;
+
+/** Names are compared without regard to case, so that `Authorization` replaces `authorization`. */
+function mergeHeaders(base: HeaderRecord, own: HeaderRecord | undefined): HeaderRecord {
+  const merged: Record<string, string> = {};
+  for (const [name, value] of Object.entries(base)) merged[name.toLowerCase()] = value;
+  for (const [name, value] of Object.entries(own ?? {})) merged[name.toLowerCase()] = value;
+  return merged;
+}
+
+function checkAcquireOptions(options: AcquireOptions): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError('Expected the acquire options to be an object');
+  }
+  for (const name of Object.keys(options)) {
+    if (!KNOWN.has(name)) throw new TypeError(`Unknown acquire option \`${name}\``);
+  }
+  const { signal, timeoutMs, headers, onRequest, onNotification } = options;
+  if (signal !== undefined && !isSignal(signal)) {
+    throw new TypeError('Expected `signal` to be an AbortSignal');
+  }
+  if (timeoutMs !== undefined) checkTimeout('timeoutMs', timeoutMs, 1);
+  if (headers !== undefined) checkHeaders(headers);
+  for (const [name, handler] of Object.entries({ onRequest, onNotification })) {
+    if (handler !== undefined && typeof handler !== 'function') {
+      throw new TypeError(`Expected \`${name}\` to be a function`);
+    }
+  }
+}
+
+/** By structure: a signal may come from another realm. */
+const isSignal = (value: unknown): value is AbortSignal =>
+  typeof value === 'object' &&
+  value !== null &&
+  'aborted' in value &&
+  'addEventListener' in value &&
+  typeof value.addEventListener === 'function';

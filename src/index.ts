@@ -1,0 +1,55 @@
+// The public surface: explicit named exports, nothing else. The guard comes first, see there.
+
+import './host-fetch-guard.ts';
+
+export type { AcquireOptions } from './acquire-request.ts';
+export type { Clock, Timer } from './clock.ts';
+export type { CloseOptions, CloseReport } from './closing.ts';
+export type {
+  ConnectContext,
+  Connection,
+  Connector,
+  LeaseContext,
+  ServerNotificationHandler,
+  ServerRequestHandler,
+} from './connect/connector.ts';
+export { createFence, type Fence, type FenceOptions } from './connect/fence.ts';
+export {
+  type AcquirePhase,
+  AcquireTimeoutError,
+  type Execution,
+  IdentityRequiredError,
+  type KeyCounts,
+  type LeaseEndReason,
+  LeaseReleasedError,
+  OpenError,
+  type OpenFailureKind,
+  PoolClosedError,
+  PoolSaturatedError,
+  SessionLostError,
+  SessionPoolError,
+  type SessionPoolErrorCode,
+} from './errors.ts';
+export { InvariantError } from './invariant.ts';
+export type { Lease } from './lease.ts';
+export type {
+  EventSink,
+  PoolEvent,
+  RetireReason,
+  RungResult,
+  TeardownOutcome,
+} from './observe/events.ts';
+export type { Logger } from './observe/log.ts';
+export type { KeyStats, PoolStats, SessionCounts, Totals } from './observe/metrics.ts';
+export type { SessionPoolOptions } from './options.ts';
+export type { RetireFilter, RetireOptions, SessionFilter, SessionInfo } from './retire.ts';
+export { SessionPool, type SessionPoolEnvironment } from './session-pool.ts';
+export type {
+  CustomTarget,
+  HeaderRecord,
+  HeaderSource,
+  HttpTarget,
+  Scope,
+  SessionTarget,
+  StdioTarget,
+} from './target.ts';

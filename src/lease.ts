@@ -1,0 +1,141 @@
+// A lease: one borrower's hold on a session. Single use: it ends once, and ending it again changes
+// nothing, so that a stale second release can never hand one session to two borrowers (Invariant I3).
+
+import { type AcquireRequest, currentHeaders, headersOf } from './acquire-request.ts';
+import type { LeaseContext } from './connect/connector.ts';
+import { type LeaseEndReason, LeaseReleasedError } from './errors.ts';
+import type { Loss } from './loss.ts';
+import type { Session } from './session.ts';
+
+/** What a lease needs of the one who lent it. */
+export interface Lender<C> {
+  readonly label: string;
+  endLease(lease: Lease<C>, reason: LeaseEndReason): void;
+}
+
+/** Use `client`, then end the lease with `release()`, `discard()` or `await using`. */
+export class Lease<C> {
+  /** @internal */ previous: Lease<C> | undefined = undefined;
+  /** @internal */ next: Lease<C> | undefined = undefined;
+  /** @internal */ list: object | undefined = undefined;
+  /** @internal */ readonly session: Session<C>;
+  /** @internal */ readonly request: AcquireRequest;
+  /** @internal When it was granted. */ readonly grantedAt: number;
+  /** @internal Whether it was reported as held for too long. */ wasReported = false;
+  /** Whether the session had been lent before this lease. */
+  readonly reused: boolean;
+  readonly #lender: Lender<C>;
+  #client: C | undefined;
+  /** Whether the client is this lease's own, so that its calls reject once the lease has ended. */
+  #isOwnClient = false;
+  #endReason: LeaseEndReason | undefined;
+  /** What took the session away, where something did. */
+  #loss: Loss | undefined;
+  /** Made when somebody asks: a stack costs microseconds. */
+  #endError: Error | undefined;
+  /** Made when somebody asks for the signal: most never do, and a controller costs a microsecond. */
+  #controller: AbortController | undefined;
+
+  /** @internal */
+  constructor(lender: Lender<C>, session: Session<C>, request: AcquireRequest, now: number) {
+    this.#lender = lender;
+    this.session = session;
+    this.request = request;
+    this.grantedAt = now;
+    this.reused = session.wasLent;
+  }
+
+  /**
+   * The client, for this lease only. After the lease has ended its calls reject with
+   * `LEASE_RELEASED`; a client that a custom connector shares between leases can't tell, so there
+   * this getter throws instead.
+   * @throws LeaseReleasedError (`LEASE_RELEASED`) as said above.
+   */
+  get client(): C {
+    const error = this.#isOwnClient ? undefined : this.#endedWith();
+    if (error !== undefined) throw error;
+    return this.#client as C;
+  }
+
+  /** The `Mcp-Session-Id` of the session, where it has one. A secret: don't log it. */
+  get sessionId(): string | undefined {
+    return this.session.connection?.sessionId;
+  }
+
+  /** Aborts when the session is lost or taken back under the lease; not when the lease is released. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#isTakenAway()) this.#controller.abort(this.#endedWith());
+    return this.#controller.signal;
+  }
+
+  /** Gives the session back. Calls in flight are cancelled. A no-op once ended. */
+  release(): void {
+    this.#lender.endLease(this, 'released');
+  }
+
+  /** Ends the lease and takes the session down instead of reusing it. A no-op once ended. */
+  discard(_reason?: string): void {
+    this.#lender.endLease(this, 'discarded');
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.release();
+    return Promise.resolve();
+  }
+
+  /** @internal How it ended; `undefined` while it lives. */
+  get endReason(): LeaseEndReason | undefined {
+    return this.#endReason;
+  }
+
+  /** @internal The client that was lent, for giving it back. */
+  get lentClient(): C | undefined {
+    return this.#client;
+  }
+
+  /** @internal */
+  attach(client: C, isOwn: boolean): void {
+    this.#client = client;
+    this.#isOwnClient = isOwn;
+  }
+
+  /** @internal Marks it ended; `loss`: what took the session away. Returns whether it still lived. */
+  end(reason: LeaseEndReason, loss: Loss | undefined): boolean {
+    if (this.#endReason !== undefined) return false;
+    this.#endReason = reason;
+    this.#loss = loss;
+    if (this.#isTakenAway()) this.#controller?.abort(this.#endedWith());
+    return true;
+  }
+
+  /** @internal What a connection is told of this lease. */
+  context(): LeaseContext {
+    const { target, headers, onRequest, onNotification } = this.request;
+    return {
+      headers: () => currentHeaders(headersOf(target), headers),
+      onRequest,
+      onNotification,
+      end: () => this.release(),
+      endedWith: () => this.#endedWith(),
+    };
+  }
+
+  #endedWith(): Error | undefined {
+    if (this.#endReason === undefined) return undefined;
+    const isLost = this.#endReason === 'session-lost' && this.#loss !== undefined;
+    this.#endError ??= isLost
+      ? this.#loss?.errorForLater()
+      : new LeaseReleasedError(this.#lender.label, this.#endReason);
+    return this.#endError;
+  }
+
+  #isTakenAway(): boolean {
+    const reason = this.#endReason;
+    return reason !== undefined && reason !== 'released' && reason !== 'discarded';
+  }
+}

@@ -1,0 +1,89 @@
+// Counters since the pool was made, and the shape of `stats()`. Plain data, nothing secret.
+
+import type { Counts } from '../policy/ledger.ts';
+
+/** Everything counted, from 0 when the pool was made. */
+export interface Totals {
+  /** Sessions that became ready to be lent. */
+  opened: number;
+  openFailed: number;
+  /** Opens given up whose connector settled later, with a session that was then taken down. */
+  openedTooLate: number;
+  /** Leases granted; `reused` of them on a session that had been lent before. */
+  acquired: number;
+  reused: number;
+  released: number;
+  discarded: number;
+  /** Sessions that were lost under us. */
+  lost: number;
+  /** Idle sessions that gave way to another key. */
+  evicted: number;
+  probed: number;
+  probeFailed: number;
+  /** Sessions taken down: `closed` + `abandoned`. `unterminated`: the server was not told. */
+  closed: number;
+  abandoned: number;
+  unterminated: number;
+  /** Acquires that ended without a lease, by reason. */
+  timedOut: number;
+  aborted: number;
+  saturated: number;
+  /** Leases reported as held for too long, and leases taken back for it. */
+  leaking: number;
+  overdue: number;
+}
+
+export const noTotals = (): Totals => ({
+  opened: 0,
+  openFailed: 0,
+  openedTooLate: 0,
+  acquired: 0,
+  reused: 0,
+  released: 0,
+  discarded: 0,
+  lost: 0,
+  evicted: 0,
+  probed: 0,
+  probeFailed: 0,
+  closed: 0,
+  abandoned: 0,
+  unterminated: 0,
+  timedOut: 0,
+  aborted: 0,
+  saturated: 0,
+  leaking: 0,
+  overdue: 0,
+});
+
+/** Sessions by state. */
+export type SessionCounts = Readonly<Omit<Counts, 'waiting'>>;
+
+/** One key's row of `stats({ perKey: true })`. */
+export interface KeyStats {
+  /** Opaque id of the key: the one in events, logs and errors. */
+  readonly key: string;
+  /** The server's origin or name. */
+  readonly server: string;
+  readonly sessions: SessionCounts;
+  readonly waiting: number;
+}
+
+/** What `stats()` returns: a copy, never a live view. */
+export interface PoolStats {
+  readonly sessions: SessionCounts;
+  /** Acquires that wait. */
+  readonly waiting: number;
+  readonly keys: number;
+  readonly totals: Readonly<
+    Totals & {
+      /** Peers that settled after their teardown had stopped waiting. */
+      readonly lateSettlements: number;
+      /** Calls of `onEvent` or the logger that threw. */
+      readonly observerFailures: number;
+    }
+  >;
+  /** With `{ perKey: true }` only. */
+  readonly perKey?: readonly KeyStats[];
+}
+
+export const sessionCounts = ({ waiting: _, ...sessions }: Counts): SessionCounts => sessions;

@@ -1,0 +1,185 @@
+// Opens sessions for one key: an open outlives an impatient caller, a failed one is answered for by
+// one waiter and backs off, and whatever arrives too late is taken down.
+
+import { currentHeaders, headersOf } from './acquire-request.ts';
+import type { Connection } from './connect/connector.ts';
+import { OpenError } from './errors.ts';
+import { Loss } from './loss.ts';
+import type { KeyReporter } from './observe/key-reporter.ts';
+import { DeadlineError, openSession } from './open-session.ts';
+import { openBackoffMs } from './policy/backoff.ts';
+import { failureOf } from './policy/failure.ts';
+import type { KeyLimits } from './policy/key-limits.ts';
+import type { Ledger } from './policy/ledger.ts';
+import { expiryOf } from './policy/retirement.ts';
+import type { PoolHost } from './pool-host.ts';
+import { Session } from './session.ts';
+import type { SessionTarget } from './target.ts';
+import type { Waiter } from './waiter.ts';
+
+/** What opening needs of the key it opens for. */
+export interface OpeningKey<C> {
+  readonly host: PoolHost<C>;
+  readonly label: string;
+  readonly key: { readonly server: string };
+  readonly limits: KeyLimits;
+  readonly ledger: Ledger<Session<C>, Waiter<C>>;
+  readonly generation: number;
+  readonly report: KeyReporter;
+  /** A session has arrived. */
+  opened(session: Session<C>): void;
+  /** An open has failed; its slot is free already. */
+  openFailed(error: OpenError, answerable: Waiter<C> | undefined): void;
+  /** A connection says that its session is gone. */
+  lost(session: Session<C>, cause: unknown): void;
+}
+
+export class Opener<C> {
+  /** The newest target asked for: its headers are what traffic without a lease carries. */
+  newestTarget: SessionTarget | undefined;
+  /** No open starts before this instant. */
+  opensAfter = 0;
+  /** The last failed open since one succeeded. */
+  lastFailure: OpenError | undefined;
+  /** Failed opens in a row. */
+  #failures = 0;
+  readonly #key: OpeningKey<C>;
+
+  constructor(key: OpeningKey<C>) {
+    this.#key = key;
+  }
+
+  /** Starts one open, with the target of the oldest waiter that no other open was started for. */
+  start(now: number): void {
+    const { host, ledger, generation, label } = this.#key;
+    const initiator = this.#uncoveredWaiter();
+    const session = new Session<C>(generation, now);
+    const controller = new AbortController();
+    session.pending = controller;
+    ledger.add(session);
+    host.loose += 1;
+    const { target, headers } = initiator.request;
+    openSession({
+      connector: host.connector,
+      target,
+      context: { key: label, headers: () => this.#headers(session, target, headers) },
+      controller,
+      timeoutMs: host.options.connectTimeoutMs,
+      clock: host.clock,
+      onLate: (connection) => this.#takeDownLate(connection),
+      onSettled: () => this.#loosen(),
+    }).then(
+      (connection) => this.#opened(session, connection),
+      (error: unknown) => this.#failed(session, initiator, error),
+    );
+  }
+
+  /** Ends an open that nobody wants any more; should its session still come, it is taken down. */
+  giveUp(session: Session<C>): void {
+    const { host, ledger, key } = this.#key;
+    ledger.move(session, 'opening', 'gone', host.clock.now());
+    session.pending?.abort(new Loss(key.server, 'pool-closed').error);
+    session.pending = undefined;
+  }
+
+  /**
+   * While it opens, a session speaks for the caller it is opened for: if those credentials are
+   * refused, that caller is told. From then on it speaks with the newest seen for the key.
+   */
+  #headers(
+    session: Session<C>,
+    target: SessionTarget,
+    own: Parameters<typeof currentHeaders>[1],
+  ): ReturnType<typeof currentHeaders> {
+    if (session.state === 'opening') return currentHeaders(headersOf(target), own);
+    return currentHeaders(headersOf(this.newestTarget ?? target), undefined);
+  }
+
+  #uncoveredWaiter(): Waiter<C> {
+    const { waiters, counts } = this.#key.ledger;
+    let waiter = waiters.first;
+    // Bound: at most `maxOpeningPerKey` steps.
+    for (let covered = counts.opening; covered > 0 && waiter?.next !== undefined; covered -= 1) {
+      waiter = waiter.next;
+    }
+    if (waiter === undefined) throw new TypeError('bug: an open is started for a waiter');
+    return waiter;
+  }
+
+  #opened(session: Session<C>, connection: Connection<C>): void {
+    const { host, ledger, report } = this.#key;
+    session.pending = undefined;
+    // The pool closed between the connector's end and this turn.
+    if (session.state !== 'opening') return this.#takeDownLate(connection);
+    session.connection = connection;
+    session.canProbe = connection.probe !== undefined;
+    const now = host.clock.now();
+    if (connection.lost?.aborted === true) {
+      ledger.move(session, 'opening', 'gone', now);
+      session.connection = undefined;
+      this.#takeDownLate(connection);
+      this.#answer(session, undefined, connection.lost.reason);
+      return;
+    }
+    session.expiresAt = expiryOf(now, this.#key.limits.maxLifetimeMs, host.random());
+    this.#watch(session, connection.lost);
+    this.#failures = 0;
+    this.lastFailure = undefined;
+    report.opened(now - session.openingAt);
+    this.#key.opened(session);
+  }
+
+  #watch(session: Session<C>, lost: AbortSignal | undefined): void {
+    if (lost === undefined) return;
+    const onLost = (): void => this.#key.lost(session, lost.reason);
+    lost.addEventListener('abort', onLost, { once: true });
+    session.unwatch = () => lost.removeEventListener('abort', onLost);
+  }
+
+  #failed(session: Session<C>, initiator: Waiter<C>, cause: unknown): void {
+    if (session.state !== 'opening') return;
+    this.#key.ledger.move(session, 'opening', 'gone', this.#key.host.clock.now());
+    session.pending = undefined;
+    this.#answer(session, initiator, cause);
+  }
+
+  #answer(session: Session<C>, initiator: Waiter<C> | undefined, cause: unknown): void {
+    const { host, label, ledger, report, key } = this.#key;
+    const now = host.clock.now();
+    const elapsedMs = now - session.openingAt;
+    const failure = failureOf(cause, cause instanceof DeadlineError);
+    const { kind, status } = failure;
+    this.#failures += 1;
+    this.opensAfter = now + openBackoffMs(this.#failures, host.random());
+    this.lastFailure = new OpenError({
+      key: label,
+      server: key.server,
+      kind,
+      status,
+      elapsedMs,
+      cause,
+    });
+    report.openFailed(elapsedMs, failure);
+    // Refused credentials are the fault of the one who brought them; all else hits the oldest.
+    const answerable = kind === 'unauthorized' ? initiator : ledger.waiters.first;
+    this.#key.openFailed(this.lastFailure, answerable);
+  }
+
+  #takeDownLate(connection: Connection<C>): void {
+    const { host, key, report } = this.#key;
+    host.loose += 1;
+    report.openedTooLate();
+    const loss = new Loss(key.server, 'open-too-late');
+    host.crew.tearDown(connection, loss, (outcome) => {
+      report.ended('open-too-late', outcome);
+      host.sessionEnded(outcome);
+      this.#loosen();
+    });
+  }
+
+  #loosen(): void {
+    const { host } = this.#key;
+    host.loose -= 1;
+    host.turnEnded();
+  }
+}

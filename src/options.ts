@@ -1,0 +1,243 @@
+// The pool's options: what each means, its default, and its check at the door. An unknown name or a
+// bad value throws before anything is opened.
+
+import type { Client, ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
+import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
+import type { Dispatcher } from 'undici';
+import { MAX_TIMER_MS } from './clock.ts';
+import type { Connector } from './connect/connector.ts';
+import type { EventSink } from './observe/events.ts';
+import type { Logger } from './observe/log.ts';
+
+/** Durations are in milliseconds. Every option may be left out. */
+export interface SessionPoolOptions<C = Client> {
+  /** Sent with `initialize`, part of every key. Default: this library's name and version. */
+  readonly clientInfo?: Implementation;
+  /** Sent with `initialize`, part of every key. Default: `{}`. */
+  readonly capabilities?: ClientCapabilities;
+  /** Passed to every SDK `Client` that is lent, `capabilities` excepted. Default: `{}`. */
+  readonly clientOptions?: Omit<ClientOptions, 'capabilities'>;
+  /** Sessions of one key, in whatever state. Integer, minimum 1. Default: 10. */
+  readonly maxSessionsPerKey?: number;
+  /**
+   * Sessions of all keys. When it is reached, an idle session of the least recently used key gives
+   * way; sessions with affinity do not. Integer, minimum 1. Default: 1,000.
+   */
+  readonly maxSessions?: number;
+  /** Keys with sessions or waiters. Over it: `POOL_SATURATED`. Integer, minimum 1. Default: 10,000. */
+  readonly maxKeys?: number;
+  /** Waiting acquires of one key. Over it: `POOL_SATURATED`. Integer, minimum 1. Default: 1,000. */
+  readonly maxWaitersPerKey?: number;
+  /** Sessions of one key being opened at once. Integer, minimum 1. Default: 4. */
+  readonly maxOpeningPerKey?: number;
+  /**
+   * Concurrent leases on one session: 1 lends it exclusively, n shares it. Integer, minimum 1.
+   * Default: 1. A target may say otherwise.
+   */
+  readonly leasesPerSession?: number;
+  /** The wait of an acquire, from its call. Minimum 1. Default: 30,000. */
+  readonly acquireTimeoutMs?: number;
+  /** A whole open, from the connector's call to a session that can be lent. Minimum 1. Default: 10,000. */
+  readonly connectTimeoutMs?: number;
+  /** A whole teardown, from its first rung. Minimum 1. Default: 5,000. */
+  readonly closeTimeoutMs?: number;
+  /**
+   * A lease held for longer is taken back, from its grant. Minimum 1; `Infinity`: never. Looked at
+   * once a second at most. Default: `Infinity`.
+   */
+  readonly maxLeaseMs?: number;
+  /**
+   * A lease held for longer is reported once, with the stack of its acquire. Costs a stack per
+   * acquire. Minimum 1; `Infinity`: never. Default: `Infinity`.
+   */
+  readonly leakWarningMs?: number;
+  /** An idle session is closed, from its last release. Minimum 1; `Infinity`: never. Default: 300,000. */
+  readonly idleTimeoutMs?: number;
+  /** The same for sessions with affinity. Minimum 1; `Infinity`: never. Default: 1,800,000. */
+  readonly affinityIdleTimeoutMs?: number;
+  /**
+   * A session is not lent any more, from its open, ± 10 % by chance. Does not apply with affinity.
+   * Minimum 1; `Infinity`: never. Default: 1,800,000.
+   */
+  readonly maxLifetimeMs?: number;
+  /** A session idle for longer is probed before it is lent. Minimum 0; `Infinity`: never. Default: 60,000. */
+  readonly probeAfterIdleMs?: number;
+  /** A probe, from its start. Minimum 1. Default: 5,000. */
+  readonly probeTimeoutMs?: number;
+  /** Refuses targets without `identity` (`IDENTITY_REQUIRED`). Default: `false`. */
+  readonly requireIdentity?: boolean;
+  /** Bytes of one message from a server. Over it the call fails. Minimum 1. Default: 16 MiB. */
+  readonly maxMessageBytes?: number;
+  /**
+   * A pino logger or one alike. Default: pino on stderr at the level that the environment variable
+   * `MCP_SESSION_POOL_LOG` names, else none.
+   */
+  readonly logger?: Logger;
+  /** Receives every event. It can neither delay nor change the pool. Default: none. */
+  readonly onEvent?: EventSink;
+  /**
+   * undici dispatcher for HTTP, or one by origin: proxies, TLS and the like go here. Never closed by
+   * the pool. Default: one undici `Pool` per origin.
+   */
+  readonly dispatcher?: Dispatcher | ((origin: string) => Dispatcher);
+  /** Opens sessions instead of the built-in connectors. */
+  readonly connector?: Connector<C>;
+}
+
+/** Options with every default filled in. */
+export interface ResolvedOptions<C> {
+  readonly clientInfo: Implementation;
+  readonly capabilities: ClientCapabilities;
+  readonly clientOptions: Omit<ClientOptions, 'capabilities'>;
+  readonly maxSessionsPerKey: number;
+  readonly maxSessions: number;
+  readonly maxKeys: number;
+  readonly maxWaitersPerKey: number;
+  readonly maxOpeningPerKey: number;
+  readonly leasesPerSession: number;
+  readonly acquireTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly closeTimeoutMs: number;
+  readonly maxLeaseMs: number;
+  readonly leakWarningMs: number;
+  readonly idleTimeoutMs: number;
+  readonly affinityIdleTimeoutMs: number;
+  readonly maxLifetimeMs: number;
+  readonly probeAfterIdleMs: number;
+  readonly probeTimeoutMs: number;
+  readonly requireIdentity: boolean;
+  readonly maxMessageBytes: number;
+  readonly logger: Logger | undefined;
+  readonly onEvent: EventSink | undefined;
+  readonly dispatcher: Dispatcher | ((origin: string) => Dispatcher) | undefined;
+  readonly connector: Connector<C> | undefined;
+}
+
+interface NumberRule {
+  readonly default: number;
+  readonly min: number;
+  readonly max: number;
+  readonly isWhole: boolean;
+}
+
+const count = (byDefault: number, min = 1): NumberRule => ({
+  default: byDefault,
+  min,
+  max: Number.MAX_SAFE_INTEGER,
+  isWhole: true,
+});
+/** A wait that has to end: what a timer can hold. */
+const wait = (byDefault: number): NumberRule => ({
+  default: byDefault,
+  min: 1,
+  max: MAX_TIMER_MS,
+  isWhole: false,
+});
+/** An age that is looked at, and that `Infinity` switches off. */
+const age = (byDefault: number, min = 1): NumberRule => ({
+  default: byDefault,
+  min,
+  max: Number.POSITIVE_INFINITY,
+  isWhole: false,
+});
+
+/** The names of the options that are numbers. */
+type NumberName = {
+  [Name in keyof ResolvedOptions<unknown>]: ResolvedOptions<unknown>[Name] extends number
+    ? Name
+    : never;
+}[keyof ResolvedOptions<unknown>];
+
+/** Every numeric option, with its default and bounds. The README's table is checked against it. */
+export const NUMBER_RULES: Readonly<Record<NumberName, NumberRule>> = {
+  maxSessionsPerKey: count(10),
+  maxSessions: count(1_000),
+  maxKeys: count(10_000),
+  maxWaitersPerKey: count(1_000),
+  maxOpeningPerKey: count(4),
+  leasesPerSession: count(1),
+  acquireTimeoutMs: wait(30_000),
+  connectTimeoutMs: wait(10_000),
+  closeTimeoutMs: wait(5_000),
+  maxLeaseMs: age(Number.POSITIVE_INFINITY),
+  leakWarningMs: age(Number.POSITIVE_INFINITY),
+  idleTimeoutMs: age(300_000),
+  affinityIdleTimeoutMs: age(1_800_000),
+  maxLifetimeMs: age(1_800_000),
+  probeAfterIdleMs: age(60_000, 0),
+  probeTimeoutMs: wait(5_000),
+  maxMessageBytes: count(16 * 1024 * 1024),
+};
+
+/** Every other option, with the types it may have. */
+const OTHER_RULES: Readonly<Record<string, readonly string[]>> = {
+  clientInfo: ['object'],
+  capabilities: ['object'],
+  clientOptions: ['object'],
+  requireIdentity: ['boolean'],
+  logger: ['object'],
+  onEvent: ['function'],
+  dispatcher: ['object', 'function'],
+  connector: ['function'],
+};
+
+const CLIENT_INFO: Implementation = { name: 'mcp-session-pool', version: '0.1.0' };
+
+/**
+ * Checks `options` and fills in the defaults.
+ * @throws TypeError for an unknown name or a value of the wrong type, RangeError for one out of bounds.
+ */
+export function resolveOptions<C>(options: SessionPoolOptions<C>): ResolvedOptions<C> {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`Expected the options to be an object, got ${show(options)}`);
+  }
+  const given = options as Readonly<Record<string, unknown>>;
+  for (const name of Object.keys(given)) checkOption(name, given[name]);
+  const numbers = {} as Record<NumberName, number>;
+  for (const name of Object.keys(NUMBER_RULES) as NumberName[]) {
+    numbers[name] = (given[name] as number | undefined) ?? NUMBER_RULES[name].default;
+  }
+  return {
+    ...numbers,
+    clientInfo: options.clientInfo ?? CLIENT_INFO,
+    capabilities: options.capabilities ?? {},
+    clientOptions: options.clientOptions ?? {},
+    requireIdentity: options.requireIdentity ?? false,
+    logger: options.logger,
+    onEvent: options.onEvent,
+    dispatcher: options.dispatcher,
+    connector: options.connector,
+  };
+}
+
+/** Checks the `timeoutMs` of one acquire. @throws TypeError or RangeError. */
+export function checkTimeout(name: string, value: unknown, min: number): void {
+  checkNumber(name, value, { ...wait(0), min });
+}
+
+function checkOption(name: string, value: unknown): void {
+  if (value === undefined) return;
+  if (name in NUMBER_RULES) return checkNumber(name, value, NUMBER_RULES[name as NumberName]);
+  const types = Object.hasOwn(OTHER_RULES, name) ? OTHER_RULES[name] : undefined;
+  if (types === undefined) {
+    const known = [...Object.keys(NUMBER_RULES), ...Object.keys(OTHER_RULES)].sort().join(', ');
+    throw new TypeError(`Unknown option \`${name}\`; known options: ${known}`);
+  }
+  if (value === null || !types.includes(typeof value)) {
+    throw new TypeError(`Expected \`${name}\` to be ${types.join(' or ')}, got ${show(value)}`);
+  }
+}
+
+function checkNumber(name: string, value: unknown, rule: NumberRule): void {
+  const kind = rule.isWhole ? 'an integer' : 'a number';
+  const bound = rule.max === MAX_TIMER_MS ? ` and ≤ ${MAX_TIMER_MS}` : '';
+  const message = `Expected \`${name}\` to be ${kind} ≥ ${rule.min}${bound}, got ${show(value)}`;
+  if (typeof value !== 'number' || Number.isNaN(value)) throw new TypeError(message);
+  const isWhole = !rule.isWhole || Number.isSafeInteger(value);
+  if (!isWhole || value < rule.min || value > rule.max) throw new RangeError(message);
+}
+
+const show = (value: unknown): string =>
+  typeof value === 'object' && value !== null
+    ? 'an object'
+    : `\`${String(value)}\` (${typeof value})`;

@@ -1,0 +1,87 @@
+// Room under `maxSessions`, shared by all keys: who wants to open and can't, in which order they get
+// room, and which idle session gives way. A key that is blocked never blocks another.
+
+import { type Counts, sessionCount } from './policy/ledger.ts';
+
+/** What the room needs of a key. */
+export interface RoomTaker {
+  /** When it was last asked for a session. */
+  readonly lastUsedAt: number;
+  /** Whether one of its idle sessions may give way: with affinity, none may. */
+  readonly canEvict: boolean;
+  advance(): void;
+  /** Takes down the session that is idle for longest. */
+  evict(): void;
+}
+
+export class PoolRoom {
+  readonly #maxSessions: number;
+  readonly #counts: Counts;
+  readonly #takers: () => Iterable<RoomTaker>;
+  /** How many sessions each key would open if there were room; first come, first served. */
+  readonly #wants = new Map<RoomTaker, number>();
+  /** Sum of `#wants`. */
+  #wanted = 0;
+  #isServing = false;
+
+  /** `counts`: of the whole pool. `takers`: all keys. */
+  constructor(maxSessions: number, counts: Counts, takers: () => Iterable<RoomTaker>) {
+    this.#maxSessions = maxSessions;
+    this.#counts = counts;
+    this.#takers = takers;
+  }
+
+  /** Sessions that `taker` may open now. None while another key is ahead of it in the queue. */
+  roomFor(taker: RoomTaker): number {
+    if (this.#wants.size > 0) {
+      const [first] = this.#wants.keys();
+      if (first !== taker) return 0;
+    }
+    return this.#maxSessions - sessionCount(this.#counts);
+  }
+
+  /** `taker` would open `count` sessions. One that got some goes to the end of the queue. */
+  want(taker: RoomTaker, count: number): void {
+    const before = this.#wants.get(taker) ?? 0;
+    if (count === before) return;
+    this.#wanted += count - before;
+    if (count < before) this.#wants.delete(taker);
+    if (count > 0) this.#wants.set(taker, count);
+  }
+
+  /** Gives out the room there is, and makes more where keys wait for it. Called after every turn. */
+  serve(): void {
+    if (this.#wants.size === 0 || this.#isServing) return;
+    this.#isServing = true;
+    // Bound: each pass opens a session or takes a key off the queue, and both are limited.
+    let [first] = this.#wants.keys();
+    while (first !== undefined && sessionCount(this.#counts) < this.#maxSessions) {
+      const before = this.#wants.get(first);
+      first.advance();
+      if (this.#wants.get(first) === before) break;
+      [first] = this.#wants.keys();
+    }
+    this.#makeRoom();
+    this.#isServing = false;
+  }
+
+  #makeRoom(): void {
+    const room = this.#maxSessions - sessionCount(this.#counts);
+    let missing = this.#wanted - room - this.#counts.closing;
+    while (missing > 0 && this.#counts.idle > 0) {
+      const victim = this.#leastRecentlyUsed();
+      if (victim === undefined) return;
+      victim.evict();
+      missing -= 1;
+    }
+  }
+
+  #leastRecentlyUsed(): RoomTaker | undefined {
+    let found: RoomTaker | undefined;
+    for (const taker of this.#takers()) {
+      if (!taker.canEvict) continue;
+      if (found === undefined || taker.lastUsedAt < found.lastUsedAt) found = taker;
+    }
+    return found;
+  }
+}

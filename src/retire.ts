@@ -1,0 +1,126 @@
+// Which sessions a `retire` call means.
+
+import type { KeyMaker } from './key-maker.ts';
+import type { SlotState } from './policy/ledger.ts';
+import type { Session } from './session.ts';
+import type { SubPool } from './sub-pool.ts';
+
+/** What a predicate sees of a session. No credential and no session id. */
+export interface SessionInfo {
+  /** Opaque id of the key: the one in events, logs and errors. */
+  readonly key: string;
+  /** The server's origin or name. */
+  readonly server: string;
+  readonly identity: string | undefined;
+  readonly affinity: string | undefined;
+  readonly state: Exclude<SlotState, 'gone'>;
+  readonly leases: number;
+  /** Since its open began. */
+  readonly ageMs: number;
+  /** Since its last release; 0 unless idle. */
+  readonly idleMs: number;
+}
+
+/** All members given must match. `identity` and `affinity` match targets that named the same. */
+export interface SessionFilter {
+  readonly url?: string | URL;
+  readonly identity?: string;
+  readonly affinity?: string;
+}
+
+export type RetireFilter = SessionFilter | ((session: SessionInfo) => boolean);
+
+export interface RetireOptions {
+  /** What happens to leased sessions. Default: `'when-released'`. */
+  readonly leased?: 'when-released' | 'now';
+}
+
+/** @throws TypeError for an unknown member: a typo must not retire everything. */
+export function checkRetireFilter(filter: RetireFilter | undefined, options: RetireOptions): void {
+  const { leased } = options;
+  if (leased !== undefined && leased !== 'when-released' && leased !== 'now') {
+    throw new TypeError("Expected `leased` to be 'when-released' or 'now'");
+  }
+  if (filter === undefined || typeof filter === 'function') return;
+  if (typeof filter !== 'object' || filter === null) {
+    throw new TypeError('Expected the filter to be an object or a function');
+  }
+  for (const [name, value] of Object.entries(filter)) {
+    if (name !== 'url' && name !== 'identity' && name !== 'affinity') {
+      throw new TypeError(`Unknown filter member \`${name}\``);
+    }
+    if (value === undefined) {
+      throw new TypeError(`Expected filter member \`${name}\` to have a value`);
+    }
+  }
+}
+
+/** Retires what matches in one key. Returns how many sessions. */
+export function retireIn<C>(
+  subPool: SubPool<C>,
+  scope: {
+    readonly filter: RetireFilter | undefined;
+    readonly leasedNow: boolean;
+    readonly now: number;
+    readonly keyMaker: KeyMaker;
+  },
+): number {
+  const { filter, leasedNow, now, keyMaker } = scope;
+  const { key } = subPool;
+  if (typeof filter === 'function') {
+    return retireWhere(subPool, (session) => filter(infoOf(subPool, session, now)), leasedNow);
+  }
+  const { url, identity = key.identity, affinity = key.affinity } = filter ?? {};
+  const isMeant =
+    (url === undefined || keyMaker.endpointOf(url) === key.endpoint) &&
+    identity === key.identity &&
+    affinity === key.affinity;
+  return isMeant ? retireAll(subPool, leasedNow) : 0;
+}
+
+/** Every session of the key, those being opened included: their generation makes them stale. */
+function retireAll<C>(subPool: SubPool<C>, leasedNow: boolean): number {
+  const { counts, sessions, spare } = subPool.ledger;
+  const count = counts.opening + counts.probing + counts.idle + counts.leased;
+  subPool.generation += 1;
+  for (const session of spare) subPool.condemn(session, 'retired');
+  if (leasedNow) {
+    for (const session of sessions) {
+      if (session.state === 'leased') subPool.takeDown(session, 'retired');
+    }
+  }
+  subPool.advance();
+  return count;
+}
+
+function retireWhere<C>(
+  subPool: SubPool<C>,
+  matches: (session: Session<C>) => boolean,
+  leasedNow: boolean,
+): number {
+  const { sessions } = subPool.ledger;
+  // Order: the caller's predicate has run for all before anything changes, for it may throw.
+  const meant = [...sessions].filter((session) => session.state !== 'closing' && matches(session));
+  for (const session of meant) {
+    const { state } = session;
+    const isBusy = state === 'opening' || (state === 'leased' && !leasedNow);
+    if (isBusy) subPool.condemn(session, 'retired');
+    else if (state !== 'closing' && state !== 'gone') subPool.takeDown(session, 'retired');
+  }
+  subPool.advance();
+  return meant.length;
+}
+
+function infoOf<C>({ key }: SubPool<C>, session: Session<C>, now: number): SessionInfo {
+  const { state } = session;
+  return {
+    key: key.label,
+    server: key.server,
+    identity: key.identity,
+    affinity: key.affinity,
+    state: state === 'gone' ? 'closing' : state,
+    leases: session.leaseCount,
+    ageMs: now - session.openingAt,
+    idleMs: state === 'idle' ? now - session.idleSince : 0,
+  };
+}

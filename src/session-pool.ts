@@ -1,0 +1,244 @@
+// The facade: from a target to its key, from the key to its sub-pool; what is pool-wide (caps, the one
+// timer, closing) and nothing of what goes on inside a key.
+
+import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { type AcquireOptions, acquireRequest } from './acquire-request.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { type CloseOptions, type CloseReport, Closing } from './closing.ts';
+import type { Connector } from './connect/connector.ts';
+import { createDefaultConnector } from './connect/default-connector.ts';
+import { PoolClosedError, PoolSaturatedError } from './errors.ts';
+import { KeyMaker, type TargetKey } from './key-maker.ts';
+import type { Lease } from './lease.ts';
+import { defaultLogger } from './observe/log.ts';
+import { noTotals, type PoolStats, sessionCounts } from './observe/metrics.ts';
+import { Outbox } from './observe/outbox.ts';
+import { checkTimeout, resolveOptions, type SessionPoolOptions } from './options.ts';
+import { noCounts, sessionCount } from './policy/ledger.ts';
+import type { KeyId } from './policy/session-key.ts';
+import type { PoolHost } from './pool-host.ts';
+import { PoolRoom } from './pool-room.ts';
+import { PoolTimer } from './pool-timer.ts';
+import { checkRetireFilter, type RetireFilter, type RetireOptions, retireIn } from './retire.ts';
+import { SubPool } from './sub-pool.ts';
+import type { SessionTarget } from './target.ts';
+import { TeardownCrew } from './teardown-crew.ts';
+import { runWithLease } from './use.ts';
+
+/** What a test puts in place of time and chance. */
+export interface SessionPoolEnvironment {
+  /** Default: the process's own. */
+  readonly clock?: Clock;
+  /** In [0, 1). Default: `Math.random`. */
+  readonly random?: () => number;
+}
+
+/**
+ * Keeps MCP client sessions warm and lends them out, keyed by server and caller. Closes each session
+ * within one deadline, whatever the peer does.
+ *
+ * @example
+ * ```ts
+ * const pool = new SessionPool({ clientInfo: { name: 'my-gateway', version: '1.0.0' } });
+ * const target = { url: 'https://tools.example/mcp', identity: user.id };
+ * const { tools } = await pool.use(target, (client) => client.listTools());
+ * await pool.close();
+ * ```
+ */
+export class SessionPool<C = Client> {
+  readonly #host: PoolHost<C>;
+  readonly #keyMaker: KeyMaker;
+  readonly #subPools = new Map<KeyId, SubPool<C>>();
+  readonly #timer: PoolTimer;
+  #closing: Closing | undefined;
+
+  /**
+   * @param options All optional; see `SessionPoolOptions`.
+   * @param environment Time and chance, for tests.
+   * @throws TypeError for an unknown option or a value of the wrong type, RangeError for one out of
+   * bounds.
+   */
+  constructor(options: SessionPoolOptions<C> = {}, environment: SessionPoolEnvironment = {}) {
+    const resolved = resolveOptions(options);
+    const { clock = systemClock, random = Math.random } = environment;
+    const logger = resolved.logger ?? defaultLogger(process.env['MCP_SESSION_POOL_LOG']);
+    const counts = noCounts();
+    this.#keyMaker = new KeyMaker(resolved);
+    this.#timer = new PoolTimer(clock, (now) => this.#tick(now));
+    this.#host = {
+      clock,
+      random,
+      options: resolved,
+      // The built-in connectors make SDK clients, which is what `C` is unless a connector says else.
+      connector:
+        resolved.connector ??
+        (createDefaultConnector({ ...resolved, clock, random }) as Connector<never>),
+      counts,
+      totals: noTotals(),
+      outbox: new Outbox(clock, resolved.onEvent, logger),
+      crew: new TeardownCrew(clock, resolved.closeTimeoutMs),
+      room: new PoolRoom(resolved.maxSessions, counts, () => this.#subPools.values()),
+      loose: 0,
+      isDueAt: (at) => this.#timer.lower(at),
+      turnEnded: (subPool) => this.#turnEnded(subPool as SubPool<C> | undefined),
+      sessionEnded: (outcome) => this.#closing?.sessionEnded(outcome),
+    };
+  }
+
+  /**
+   * Lends a session for `target`. The wait is bounded by `timeoutMs` or `acquireTimeoutMs`, from this
+   * call; whoever asked first for a key is served first.
+   *
+   * @throws (rejects) `POOL_CLOSED`, `POOL_SATURATED`, `ACQUIRE_TIMEOUT`, `OPEN_FAILED`,
+   * `IDENTITY_REQUIRED`; TypeError or RangeError for bad input; the signal's reason when aborted.
+   */
+  acquire(target: SessionTarget, options?: AcquireOptions): Promise<Lease<C>> {
+    try {
+      if (this.#closing !== undefined) throw new PoolClosedError();
+      const { acquireTimeoutMs, leakWarningMs } = this.#host.options;
+      const stack = leakWarningMs === Number.POSITIVE_INFINITY ? undefined : new Error('').stack;
+      const request = acquireRequest(target, options, { timeoutMs: acquireTimeoutMs, stack });
+      const key = this.#keyMaker.keyOf(target);
+      if (request.signal?.aborted === true) return Promise.reject(request.signal.reason);
+      return this.#subPool(key).acquire(request);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Runs `work` with a lease and ends the lease, however `work` ends. What `work` throws passes
+   * through untouched. When `options.signal` aborts, rejects at once with its reason: calls in flight
+   * are cancelled and the lease ends, whether `work` notices or not.
+   *
+   * @throws (rejects) as `acquire`.
+   */
+  async use<T>(
+    target: SessionTarget,
+    work: (client: C, lease: Lease<C>) => T | PromiseLike<T>,
+    options?: AcquireOptions,
+  ): Promise<T> {
+    const lease = await this.acquire(target, options);
+    return runWithLease(lease, work, options?.signal);
+  }
+
+  /**
+   * Marks matching sessions stale: idle ones are closed now, leased ones when released, or now as well
+   * with `{ leased: 'now' }`. For rotated credentials, a user who logged out, a downstream session
+   * that ended. Without a filter: all. The pool stays open.
+   *
+   * @returns How many sessions were marked.
+   * @throws TypeError for a malformed filter.
+   */
+  retire(filter?: RetireFilter, options: RetireOptions = {}): number {
+    checkRetireFilter(filter, options);
+    const now = this.#host.clock.now();
+    const scope = { filter, leasedNow: options.leased === 'now', now, keyMaker: this.#keyMaker };
+    let count = 0;
+    for (const subPool of [...this.#subPools.values()]) count += retireIn(subPool, scope);
+    return count;
+  }
+
+  /** Counts as of now, as plain data. `perKey` adds a row per key. */
+  stats(options: { readonly perKey?: boolean } = {}): PoolStats {
+    const { counts, totals, crew, outbox } = this.#host;
+    const stats: PoolStats = {
+      sessions: sessionCounts(counts),
+      waiting: counts.waiting,
+      keys: this.#subPools.size,
+      totals: {
+        ...totals,
+        lateSettlements: crew.lateSettlements,
+        observerFailures: outbox.failures,
+      },
+    };
+    if (options.perKey !== true) return stats;
+    const perKey = Array.from(this.#subPools.values(), ({ key, ledger }) => ({
+      key: key.label,
+      server: key.server,
+      sessions: sessionCounts(ledger.counts),
+      waiting: ledger.counts.waiting,
+    }));
+    return { ...stats, perKey };
+  }
+
+  /**
+   * Closes the pool: waiters are rejected and idle sessions closed now, leased ones when released or
+   * when the drain ends. Settles within `drainTimeoutMs` + `closeTimeoutMs`, from this call, and never
+   * rejects but for malformed options. Calling it again gives the same promise, and can only shorten
+   * the drain.
+   */
+  close(options: CloseOptions = {}): Promise<CloseReport> {
+    try {
+      if (options.drainTimeoutMs !== undefined) {
+        checkTimeout('drainTimeoutMs', options.drainTimeoutMs, 0);
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const closing = this.#closing ?? this.#startClosing(options.drainTimeoutMs ?? 0);
+    closing.drain(options);
+    closing.check();
+    return closing.promise;
+  }
+
+  /** Closes the pool at once: `close()`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #subPool(key: TargetKey): SubPool<C> {
+    let subPool = this.#subPools.get(key.id);
+    if (subPool === undefined) {
+      const { maxKeys } = this.#host.options;
+      if (this.#subPools.size >= maxKeys) {
+        this.#host.totals.saturated += 1;
+        throw new PoolSaturatedError('maxKeys', maxKeys, 'in this pool');
+      }
+      subPool = new SubPool(this.#host, key);
+      this.#subPools.set(key.id, subPool);
+    }
+    return subPool;
+  }
+
+  #turnEnded(subPool: SubPool<C> | undefined): void {
+    if (subPool?.isEmpty === true) this.#subPools.delete(subPool.key.id);
+    this.#host.room.serve();
+    const { waiting, opening, probing, closing } = this.#host.counts;
+    this.#timer.reference(waiting + opening + probing + closing > 0);
+    this.#closing?.check();
+  }
+
+  #tick(now: number): number {
+    let dueAt = Number.POSITIVE_INFINITY;
+    for (const subPool of [...this.#subPools.values()]) {
+      if (subPool.dueAt <= now) subPool.tick(now);
+      dueAt = Math.min(dueAt, subPool.dueAt);
+    }
+    return dueAt;
+  }
+
+  #startClosing(drainTimeoutMs: number): Closing {
+    const { clock, counts, options, outbox } = this.#host;
+    const closing = new Closing({
+      clock,
+      closeTimeoutMs: options.closeTimeoutMs,
+      sessionCount: () => sessionCount(counts),
+      leasedCount: () => counts.leased,
+      looseCount: () => this.#host.loose,
+      takeBackAll: () => {
+        for (const subPool of [...this.#subPools.values()]) subPool.takeBackAll();
+      },
+      onFinish: (report) => {
+        this.#timer.stop();
+        outbox.emit({ type: 'pool-closed', ...report });
+        // A process may end right after its pool: what happened must not be lost with it.
+        outbox.flush();
+      },
+    });
+    this.#closing = closing;
+    outbox.emit({ type: 'pool-closing', sessions: sessionCount(counts), drainTimeoutMs });
+    for (const subPool of [...this.#subPools.values()]) subPool.close();
+    return closing;
+  }
+}

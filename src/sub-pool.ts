@@ -1,0 +1,296 @@
+// One key, told top to bottom: acquire, advance, the steps, ends of leases, retire, close. All its
+// state is in one ledger; every change is synchronous and followed by `advance`, which does what
+// `nextStep` says until it says nothing (Invariant I4). All awaiting is at the edges: an open, a
+// probe or a teardown settles, changes the ledger, and advances.
+
+import type { AcquireRequest } from './acquire-request.ts';
+import { type LeaseEndReason, OpenError, PoolClosedError, PoolSaturatedError } from './errors.ts';
+import { invariant } from './invariant.ts';
+import type { TargetKey } from './key-maker.ts';
+import type { Lease } from './lease.ts';
+import { endLease, grant, type LendingKey, takeBackLeases } from './lending.ts';
+import { Loss } from './loss.ts';
+import type { RetireReason, TeardownOutcome } from './observe/events.ts';
+import { KeyReporter } from './observe/key-reporter.ts';
+import { Opener, type OpeningKey } from './opener.ts';
+import { type KeyLimits, keyLimits } from './policy/key-limits.ts';
+import { Ledger } from './policy/ledger.ts';
+import { type KeyView, lendingStep, nextStep, type Step, wantedOpens } from './policy/next-step.ts';
+import { retirementOf } from './policy/retirement.ts';
+import type { PoolHost } from './pool-host.ts';
+import type { RoomTaker } from './pool-room.ts';
+import { type ProbingKey, probe } from './probe.ts';
+import type { Session } from './session.ts';
+import { type KeptKey, Upkeep } from './upkeep.ts';
+import { Waiter } from './waiter.ts';
+
+type GrantStep = Extract<Step, 'grant-spare' | 'grant-idle'>;
+type Granted<C> = Lease<C> | OpenError;
+
+export class SubPool<C>
+  implements KeyView, LendingKey<C>, OpeningKey<C>, ProbingKey<C>, KeptKey<C>, RoomTaker
+{
+  readonly key: TargetKey;
+  readonly host: PoolHost<C>;
+  readonly ledger: Ledger<Session<C>, Waiter<C>>;
+  readonly report: KeyReporter;
+  readonly limits: KeyLimits;
+  /** Raised to retire all sessions of the key at once, those being opened included. */
+  generation = 0;
+  /** Set once, by `close`. */
+  closed = false;
+  lastUsedAt = 0;
+  readonly #opener: Opener<C>;
+  readonly #upkeep: Upkeep<C>;
+  /** While a turn runs, foreign code that comes back in leaves what it causes to that turn. */
+  #isAdvancing = false;
+
+  constructor(host: PoolHost<C>, key: TargetKey) {
+    this.host = host;
+    this.key = key;
+    this.limits = keyLimits(host.options, key);
+    this.ledger = new Ledger(host.counts);
+    this.report = new KeyReporter(host.totals, host.outbox, key);
+    this.#opener = new Opener(this);
+    this.#upkeep = new Upkeep(this);
+  }
+
+  get label(): string {
+    return this.key.label;
+  }
+
+  get lastFailure(): OpenError | undefined {
+    return this.#opener.lastFailure;
+  }
+
+  get opensAfter(): number {
+    return this.#opener.opensAfter;
+  }
+
+  get roomInPool(): number {
+    return this.host.room.roomFor(this);
+  }
+
+  /** A session with affinity holds what somebody will come back for: it does not give way. */
+  get canEvict(): boolean {
+    return this.key.affinity === undefined && this.ledger.idle.size > 0;
+  }
+
+  /** When the key has to be looked at next. */
+  get dueAt(): number {
+    return this.#upkeep.dueAt;
+  }
+
+  /** Nothing is left that the key has to be remembered for. */
+  get isEmpty(): boolean {
+    const { sessions, waiters } = this.ledger;
+    if (sessions.size > 0 || waiters.size > 0) return false;
+    return this.opensAfter <= this.host.clock.now();
+  }
+
+  /** Lends a session: at once where one is at hand, else in the caller's turn. */
+  acquire(request: AcquireRequest): Promise<Lease<C>> {
+    const now = this.host.clock.now();
+    this.lastUsedAt = now;
+    this.#opener.newestTarget = request.target;
+    if (this.ledger.waiters.size === 0 && !this.#isAdvancing && !this.closed) {
+      const step = lendingStep(this, now);
+      if (step === 'grant-spare' || step === 'grant-idle') return this.#lendNow(step, request, now);
+    }
+    const { maxWaitersPerKey } = this.host.options;
+    if (this.ledger.waiters.size >= maxWaitersPerKey) {
+      this.report.rejected('saturated', 0);
+      const where = `for ${this.key.server} (key ${this.label})`;
+      return Promise.reject(new PoolSaturatedError('maxWaitersPerKey', maxWaitersPerKey, where));
+    }
+    return new Promise((resolve, reject) => {
+      const onAbort = (waiter: Waiter<C>): void => {
+        this.refuse(waiter, request.signal?.reason, 'aborted');
+        this.advance();
+      };
+      const waiter = new Waiter<C>({ request, since: now, resolve, reject, onAbort });
+      this.ledger.enqueue(waiter);
+      this.#upkeep.isDueAt(waiter.dueAt);
+      this.advance(now);
+    });
+  }
+
+  /** Does what is to be done until nothing is. Called after every change of the ledger. */
+  advance(now: number = this.host.clock.now()): void {
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    try {
+      // Bound: each step takes away a waiter, an idle session or room to open, and brings none back
+      // but for foreign code that comes in again; it is given room for that, and an end.
+      let stepsLeft = 1_000 + 4 * (this.ledger.sessions.size + this.ledger.waiters.size);
+      for (let step = nextStep(this, now); step !== undefined; step = nextStep(this, now)) {
+        invariant(stepsLeft > 0, `Invariant I4: a turn ends, but this one is stuck at ${step}`);
+        stepsLeft -= 1;
+        this.#take(step, now);
+      }
+      this.host.room.want(this, wantedOpens(this, now));
+    } finally {
+      this.#isAdvancing = false;
+    }
+    this.host.turnEnded(this);
+  }
+
+  /** Ends a lease for its borrower. A no-op once ended. */
+  endLease(lease: Lease<C>, reason: LeaseEndReason): void {
+    const { session } = lease;
+    const now = this.host.clock.now();
+    const mustGo = endLease(this, lease, reason, now);
+    if (mustGo === 'ended-before') return;
+    if (mustGo !== undefined) this.#letGo(session, mustGo);
+    else if (session.leaseCount === 0) {
+      this.ledger.move(session, 'leased', 'idle', now);
+      this.#upkeep.sawIdle(session);
+    }
+    this.advance(now);
+  }
+
+  /** Takes a session down, whatever it is doing: its leases end, its teardown starts. */
+  takeDown(session: Session<C>, reason: RetireReason, cause?: unknown): void {
+    const { connection, state } = session;
+    invariant(connection !== undefined, 'Invariant I6: only an open session is torn down');
+    const now = this.host.clock.now();
+    const loss = new Loss(this.key.server, reason, cause);
+    session.unwatch?.();
+    session.unwatch = undefined;
+    takeBackLeases(this, session, loss, now);
+    this.ledger.move(session, state, 'closing', now);
+    session.pending?.abort(loss.error);
+    session.pending = undefined;
+    this.report.retired(reason);
+    this.host.crew.tearDown(connection, loss, (outcome) => this.#gone(session, reason, outcome));
+  }
+
+  /** Lets a session take no further lease; it goes when it is ready to. */
+  condemn(session: Session<C>, reason: RetireReason): void {
+    session.retireReason ??= reason;
+    this.ledger.condemn(session);
+  }
+
+  opened(session: Session<C>): void {
+    this.ledger.move(session, 'opening', 'idle', this.host.clock.now());
+    this.#upkeep.sawIdle(session);
+    this.advance();
+  }
+
+  openFailed(error: OpenError, answerable: Waiter<C> | undefined): void {
+    if (answerable !== undefined) this.refuse(answerable, error, 'open-failed');
+    this.#upkeep.isDueAt(this.opensAfter);
+    this.advance();
+  }
+
+  lost(session: Session<C>, cause: unknown): void {
+    this.takeDown(session, 'lost', cause);
+    this.advance();
+  }
+
+  evict(): void {
+    if (this.ledger.idle.first !== undefined) this.takeDown(this.ledger.idle.first, 'evicted');
+    this.advance();
+  }
+
+  /** Does what time has made due. */
+  tick(now: number): void {
+    this.#upkeep.tick(now);
+  }
+
+  /** Refuses waiters, gives up opens and probes, takes idle sessions down. Leases go on. */
+  close(): void {
+    this.closed = true;
+    for (const session of this.ledger.sessions) {
+      if (session.state === 'opening') this.#opener.giveUp(session);
+      else if (session.state === 'probing') this.takeDown(session, 'pool-closed');
+    }
+    this.advance();
+  }
+
+  /** Takes every lease back. */
+  takeBackAll(): void {
+    for (const session of this.ledger.sessions) {
+      if (session.state === 'leased') this.takeDown(session, 'pool-closed');
+    }
+    this.advance();
+  }
+
+  /** Takes `waiter` out of the queue and rejects it. A no-op when it waits no longer. */
+  refuse(waiter: Waiter<C>, error: unknown, reason: Parameters<KeyReporter['rejected']>[0]): void {
+    if (!this.ledger.dequeue(waiter)) return;
+    waiter.reject(error);
+    this.report.rejected(reason, this.host.clock.now() - waiter.since);
+  }
+
+  #take(step: Step, now: number): void {
+    const { waiters, idle } = this.ledger;
+    switch (step) {
+      case 'refuse':
+        return this.refuse(one(waiters.first), new PoolClosedError(), 'pool-closed');
+      case 'grant-spare':
+      case 'grant-idle':
+        return this.#lendTo(one(waiters.first), step, now);
+      case 'probe':
+        return probe(this, one(idle.last), now);
+      case 'retire-newest':
+        return this.#retireIdle(one(idle.last), now);
+      case 'retire-oldest':
+        return this.#retireIdle(one(idle.first), now);
+      case 'open':
+        return this.#opener.start(now);
+      default:
+        return step satisfies never;
+    }
+  }
+
+  #lendNow(step: GrantStep, request: AcquireRequest, now: number): Promise<Lease<C>> {
+    const lease = this.#lend(step, request, now, now);
+    if (!(lease instanceof OpenError)) return Promise.resolve(lease);
+    this.advance();
+    return Promise.reject(lease);
+  }
+
+  #lendTo(waiter: Waiter<C>, step: GrantStep, now: number): void {
+    // Order: off the queue before foreign code runs, so that its abort can't settle it twice.
+    this.ledger.dequeue(waiter);
+    const lease = this.#lend(step, waiter.request, waiter.since, now);
+    if (lease instanceof OpenError) waiter.reject(lease);
+    else waiter.resolve(lease);
+  }
+
+  #lend(step: GrantStep, request: AcquireRequest, since: number, now: number): Granted<C> {
+    const { spare, idle } = this.ledger;
+    const session = one(step === 'grant-spare' ? spare.last : idle.last);
+    const lease = grant(this, session, request, now);
+    if (!(lease instanceof OpenError)) {
+      this.report.granted(lease.reused, now - since);
+      this.#upkeep.sawLease(now);
+    } else if (session.state === 'leased') this.#letGo(session, 'lend-failed');
+    return lease;
+  }
+
+  #letGo(session: Session<C>, reason: RetireReason): void {
+    if (session.leaseCount === 0) this.takeDown(session, reason);
+    else this.condemn(session, reason);
+  }
+
+  #retireIdle(session: Session<C>, now: number): void {
+    const reason = this.closed ? 'pool-closed' : retirementOf(session, this, now);
+    this.takeDown(session, reason ?? 'retired');
+  }
+
+  #gone(session: Session<C>, reason: RetireReason, outcome: TeardownOutcome): void {
+    this.ledger.move(session, 'closing', 'gone', this.host.clock.now());
+    session.connection = undefined;
+    this.report.ended(reason, outcome);
+    this.host.sessionEnded(outcome);
+    this.advance();
+  }
+}
+
+/** What `nextStep` found: its steps name only what is there. */
+function one<T>(found: T | undefined): T {
+  invariant(found !== undefined, 'Invariant I4: a step names what is there');
+  return found;
+}

@@ -1,0 +1,141 @@
+// What time does to one key: waiters whose wait is over, sessions that have been idle or alive for
+// too long, leases held for too long. Looks only when something can be due.
+
+import { AcquireTimeoutError, type OpenError } from './errors.ts';
+import type { RetireReason } from './observe/events.ts';
+import type { KeyReporter } from './observe/key-reporter.ts';
+import type { KeyLimits } from './policy/key-limits.ts';
+import type { Ledger } from './policy/ledger.ts';
+import { retirementOf } from './policy/retirement.ts';
+import type { PoolHost } from './pool-host.ts';
+import type { Session } from './session.ts';
+import type { Waiter } from './waiter.ts';
+
+/** What upkeep needs of the key it keeps. */
+export interface KeptKey<C> {
+  readonly host: PoolHost<C>;
+  readonly ledger: Ledger<Session<C>, Waiter<C>>;
+  readonly report: KeyReporter;
+  readonly generation: number;
+  readonly limits: KeyLimits;
+  readonly opensAfter: number;
+  readonly lastFailure: OpenError | undefined;
+  readonly label: string;
+  readonly key: { readonly server: string };
+  refuse(waiter: Waiter<C>, error: unknown, reason: 'timeout'): void;
+  takeDown(session: Session<C>, reason: RetireReason): void;
+  advance(): void;
+}
+
+/** Ages need not be seen to the millisecond: keys wake together, once a second at most. */
+const COARSEST_GRID_MS = 1_000;
+
+export class Upkeep<C> {
+  /** Never after the first instant at which something of the key is due. */
+  dueAt: number = Number.POSITIVE_INFINITY;
+  readonly #key: KeptKey<C>;
+  /** Age limits are looked at on multiples of this, so that keys share their wake-ups. */
+  readonly #gridMs: number;
+  /** How long a lease may be held before somebody looks; `Infinity`: nobody does. */
+  readonly #leaseLimitMs: number;
+
+  constructor(key: KeptKey<C>) {
+    const { maxLeaseMs, leakWarningMs } = key.host.options;
+    const { idleTimeoutMs, maxLifetimeMs } = key.limits;
+    this.#key = key;
+    this.#leaseLimitMs = Math.min(maxLeaseMs, leakWarningMs);
+    const shortest = Math.min(idleTimeoutMs, maxLifetimeMs, this.#leaseLimitMs);
+    this.#gridMs = Math.max(1, Math.min(COARSEST_GRID_MS, shortest / 20));
+  }
+
+  /** Something is due at `at`, to the millisecond. */
+  isDueAt(at: number): void {
+    if (at >= this.dueAt) return;
+    this.dueAt = at;
+    this.#key.host.isDueAt(at);
+  }
+
+  /** A session has become idle. */
+  sawIdle(session: Session<C>): void {
+    const at = Math.min(session.idleSince + this.#key.limits.idleTimeoutMs, session.expiresAt);
+    // The common case costs one comparison: something is due before.
+    if (at < this.dueAt) this.isDueAt(this.#onGrid(at));
+  }
+
+  /** A lease has been granted. */
+  sawLease(now: number): void {
+    const at = now + this.#leaseLimitMs;
+    if (at < this.dueAt) this.isDueAt(this.#onGrid(at));
+  }
+
+  /** Does what is due and works out when the next thing is. */
+  tick(now: number): void {
+    if (now < this.dueAt) return;
+    this.dueAt = Number.POSITIVE_INFINITY;
+    const key = this.#key;
+    for (const waiter of key.ledger.waiters) {
+      if (waiter.dueAt <= now) key.refuse(waiter, this.#timeoutError(waiter, now), 'timeout');
+    }
+    for (const session of key.ledger.sessions) this.#inspect(session, now);
+    key.advance();
+    this.#findNext(now);
+  }
+
+  #timeoutError(waiter: Waiter<C>, now: number): AcquireTimeoutError {
+    const { key, label, ledger, opensAfter, lastFailure } = this.#key;
+    const { counts } = ledger;
+    const isOpening = counts.opening > 0 || now < opensAfter;
+    return new AcquireTimeoutError({
+      key: label,
+      server: key.server,
+      phase: counts.probing > 0 ? 'probe' : isOpening ? 'open' : 'wait',
+      elapsedMs: now - waiter.since,
+      counts: { ...counts },
+      cause: lastFailure,
+    });
+  }
+
+  #inspect(session: Session<C>, now: number): void {
+    if (session.state === 'idle') {
+      const reason = retirementOf(session, this.#key, now);
+      if (reason !== undefined) this.#key.takeDown(session, reason);
+    } else if (session.state === 'leased') {
+      this.#inspectLeases(session, now);
+    }
+  }
+
+  #inspectLeases(session: Session<C>, now: number): void {
+    const { maxLeaseMs, leakWarningMs } = this.#key.host.options;
+    for (const lease of session.leases) {
+      const heldMs = now - lease.grantedAt;
+      if (heldMs >= leakWarningMs && !lease.wasReported) {
+        lease.wasReported = true;
+        this.#key.report.leaking(heldMs, lease.request.stack ?? '');
+      }
+      // What an overdue borrower left running on the session can't be told, so the session goes too.
+      if (heldMs >= maxLeaseMs) return this.#key.takeDown(session, 'lease-overdue');
+    }
+  }
+
+  #findNext(now: number): void {
+    const { ledger, opensAfter } = this.#key;
+    for (const waiter of ledger.waiters) this.isDueAt(waiter.dueAt);
+    // Backing off: waiters want the next open then, and an empty key is dropped then.
+    if (opensAfter > now) this.isDueAt(opensAfter);
+    for (const session of ledger.sessions) {
+      if (session.state === 'idle') this.sawIdle(session);
+      if (session.state !== 'leased') continue;
+      for (const lease of session.leases) this.#sawHeld(lease.grantedAt, lease.wasReported);
+    }
+  }
+
+  #sawHeld(grantedAt: number, wasReported: boolean): void {
+    const { maxLeaseMs, leakWarningMs } = this.#key.host.options;
+    const limitMs = wasReported ? maxLeaseMs : Math.min(maxLeaseMs, leakWarningMs);
+    if (limitMs !== Number.POSITIVE_INFINITY) this.isDueAt(this.#onGrid(grantedAt + limitMs));
+  }
+
+  #onGrid(at: number): number {
+    return Math.ceil(at / this.#gridMs) * this.#gridMs;
+  }
+}
