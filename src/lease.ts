@@ -10,7 +10,7 @@ import type { Session } from './session.ts';
 /** What a lease needs of the one who lent it. */
 export interface Lender<C> {
   readonly label: string;
-  endLease(lease: Lease<C>, reason: LeaseEndReason): void;
+  endLease(lease: Lease<C>, reason: LeaseEndReason, detail?: string): void;
 }
 
 /** Use `client`, then end the lease with `release()`, `discard()` or `await using`. */
@@ -74,9 +74,12 @@ export class Lease<C> {
     this.#lender.endLease(this, 'released');
   }
 
-  /** Ends the lease and takes the session down instead of reusing it. A no-op once ended. */
-  discard(_reason?: string): void {
-    this.#lender.endLease(this, 'discarded');
+  /**
+   * Ends the lease and takes the session down instead of reusing it. A no-op once ended.
+   * @param reason Your words, for the `lease-ended` event and its log line.
+   */
+  discard(reason?: string): void {
+    this.#lender.endLease(this, 'discarded', reason);
   }
 
   [Symbol.dispose](): void {

@@ -70,14 +70,15 @@ export function grant<C>(
 export function endLease<C>(
   key: LendingKey<C>,
   lease: Lease<C>,
-  reason: LeaseEndReason,
+  end: { readonly reason: LeaseEndReason; readonly detail: string | undefined },
   now: number,
 ): RetireReason | 'ended-before' | undefined {
+  const { reason, detail } = end;
   if (!lease.end(reason, undefined)) return 'ended-before';
   const { session } = lease;
   // Order: foreign code first, while the books are as they were. It may take the session down.
   const isTainted = reason === 'released' && giveBack(lease);
-  key.report.leaseEnded(reason, now - lease.grantedAt);
+  key.report.leaseEnded(reason, now - lease.grantedAt, detail);
   if (!session.leases.remove(lease)) return 'ended-before';
   key.ledger.unlease(session, key.limits.leasesPerSession);
   if (reason === 'discarded') return 'discarded';

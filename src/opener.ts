@@ -2,8 +2,9 @@
 // one waiter and backs off, and whatever arrives too late is taken down.
 
 import { currentHeaders, headersOf } from './acquire-request.ts';
-import type { Connection } from './connect/connector.ts';
+import type { Connection, Connector } from './connect/connector.ts';
 import { OpenError } from './errors.ts';
+import { invariant } from './invariant.ts';
 import { Loss } from './loss.ts';
 import type { KeyReporter } from './observe/key-reporter.ts';
 import { DeadlineError, openSession } from './open-session.ts';
@@ -43,6 +44,8 @@ export class Opener<C> {
   lastFailure: OpenError | undefined;
   /** Failed opens in a row. */
   #failures = 0;
+  /** The waiter that the newest open was started for. */
+  #searchedTo: Waiter<C> | undefined;
   readonly #key: OpeningKey<C>;
 
   constructor(key: OpeningKey<C>) {
@@ -60,7 +63,8 @@ export class Opener<C> {
     host.loose += 1;
     const { target, headers } = initiator.request;
     openSession({
-      connector: host.connector,
+      // A target that brings its own connector is opened by that one.
+      connector: 'connect' in target ? (target.connect as Connector<C>) : host.connector,
       target,
       context: { key: label, headers: () => this.#headers(session, target, headers) },
       controller,
@@ -96,13 +100,15 @@ export class Opener<C> {
   }
 
   #uncoveredWaiter(): Waiter<C> {
-    const { waiters, counts } = this.#key.ledger;
-    let waiter = waiters.first;
-    // Bound: at most `maxOpeningPerKey` steps.
-    for (let covered = counts.opening; covered > 0 && waiter?.next !== undefined; covered -= 1) {
-      waiter = waiter.next;
-    }
-    if (waiter === undefined) throw new TypeError('bug: an open is started for a waiter');
+    const { waiters } = this.#key.ledger;
+    // From where the last search ended, if that one still waits: a search never walks twice over
+    // the same waiters, however many opens are allowed at once.
+    let waiter = this.#searchedTo?.list === waiters ? this.#searchedTo : waiters.first;
+    while (waiter?.hasOpen === true) waiter = waiter.next;
+    waiter ??= waiters.first;
+    invariant(waiter !== undefined, 'Invariant I4: an open is started for a waiter');
+    waiter.hasOpen = true;
+    this.#searchedTo = waiter;
     return waiter;
   }
 

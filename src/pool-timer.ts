@@ -43,7 +43,10 @@ export class PoolTimer {
     const now = this.#clock.now();
     this.#wakeAt = at;
     // A later instant than a timer can hold: it wakes early, finds nothing due, and arms again.
-    this.#timer = this.#clock.setTimeout(() => this.#wake(), Math.min(at - now, MAX_TIMER_MS));
+    this.#timer = this.#clock.setTimeout(
+      () => this.#wake(),
+      Math.min(Math.ceil(at - now), MAX_TIMER_MS),
+    );
     if (!this.#isReferenced) this.#timer.unref();
   }
 

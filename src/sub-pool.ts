@@ -136,10 +136,10 @@ export class SubPool<C>
   }
 
   /** Ends a lease for its borrower. A no-op once ended. */
-  endLease(lease: Lease<C>, reason: LeaseEndReason): void {
+  endLease(lease: Lease<C>, reason: LeaseEndReason, detail?: string): void {
     const { session } = lease;
     const now = this.host.clock.now();
-    const mustGo = endLease(this, lease, reason, now);
+    const mustGo = endLease(this, lease, { reason, detail }, now);
     if (mustGo === 'ended-before') return;
     if (mustGo !== undefined) this.#letGo(session, mustGo);
     else if (session.leaseCount === 0) {
@@ -203,17 +203,14 @@ export class SubPool<C>
     this.closed = true;
     for (const session of this.ledger.sessions) {
       if (session.state === 'opening') this.#opener.giveUp(session);
-      else if (session.state === 'probing') this.takeDown(session, 'pool-closed');
+      else if (session.state !== 'leased') this.#takeDownPaced(session);
     }
     this.advance();
   }
 
   /** Takes every lease back. */
   takeBackAll(): void {
-    for (const session of this.ledger.sessions) {
-      if (session.state === 'leased') this.takeDown(session, 'pool-closed');
-    }
-    this.advance();
+    for (const session of this.ledger.sessions) this.#takeDownPaced(session);
   }
 
   /** Takes `waiter` out of the queue and rejects it. A no-op when it waits no longer. */
@@ -276,8 +273,15 @@ export class SubPool<C>
   }
 
   #retireIdle(session: Session<C>, now: number): void {
-    const reason = this.closed ? 'pool-closed' : retirementOf(session, this, now);
-    this.takeDown(session, reason ?? 'retired');
+    this.takeDown(session, retirementOf(session, this, now) ?? 'retired');
+  }
+
+  #takeDownPaced(session: Session<C>): void {
+    this.host.crew.pacer.run(() => {
+      if (session.state === 'closing' || session.state === 'gone') return;
+      this.takeDown(session, 'pool-closed');
+      this.advance();
+    });
   }
 
   #gone(session: Session<C>, reason: RetireReason, outcome: TeardownOutcome): void {

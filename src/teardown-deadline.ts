@@ -6,8 +6,11 @@ import type { Clock, Timer } from './clock.ts';
 import type { Pacer } from './pacer.ts';
 import type { Teardown } from './teardown.ts';
 
-/** For how long after its start a deadline takes teardowns in. They lose that much of their time. */
-const SHARED_FOR_MS = 5;
+/**
+ * For how long after its start a deadline takes teardowns in, which lose that much of their time: at
+ * most a hundredth of it, so that a `close()` that takes some slices of the pace makes one deadline.
+ */
+const SHARED_PART = 0.01;
 
 export class TeardownDeadline {
   readonly #clock: Clock;
@@ -17,6 +20,7 @@ export class TeardownDeadline {
   /** The teardowns that have not finished. When none is left, every timer is cleared. */
   readonly #running = new Set<Teardown>();
   readonly #startedAt: number;
+  readonly #sharedForMs: number;
   #isStopped = false;
 
   /** The clock starts now. */
@@ -24,6 +28,7 @@ export class TeardownDeadline {
     this.#clock = clock;
     this.#pacer = pacer;
     this.#startedAt = clock.now();
+    this.#sharedForMs = closeTimeoutMs * SHARED_PART;
     this.#signal = clock.timeoutSignal(closeTimeoutMs);
     this.#signal.addEventListener('abort', this.#expire, { once: true });
     // A timeout signal does not keep the process alive (hazard 16): these timers do, so that nobody
@@ -37,7 +42,7 @@ export class TeardownDeadline {
 
   /** Whether a teardown that begins at `now` may share this deadline. */
   isOpenAt(now: number): boolean {
-    return !this.#isStopped && now - this.#startedAt < SHARED_FOR_MS;
+    return !this.#isStopped && now - this.#startedAt < this.#sharedForMs;
   }
 
   add(teardown: Teardown): void {

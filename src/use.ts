@@ -8,30 +8,23 @@ export async function runWithLease<C, T>(
   work: (client: C, lease: Lease<C>) => T | PromiseLike<T>,
   signal: AbortSignal | undefined,
 ): Promise<T> {
-  if (signal === undefined) {
-    try {
-      return await work(lease.client, lease);
-    } finally {
-      lease.release();
-    }
-  }
   let stopListening: () => void = () => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    const onAbort = (): void => {
-      // Order: the lease ends first, so that the work's calls are cancelled by the time anybody hears.
-      lease.release();
-      reject(signal.reason);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    stopListening = () => signal.removeEventListener('abort', onAbort);
-    if (signal.aborted) onAbort();
-  });
   try {
-    // An aborted work may still reject when its calls are cancelled: the race has heard it.
-    return await Promise.race([
-      aborted,
-      Promise.resolve(lease).then(() => work(lease.client, lease)),
-    ]);
+    if (signal === undefined) return await work(lease.client, lease);
+    // It may have aborted between the grant and this turn: then the work must not begin.
+    signal.throwIfAborted();
+    const aborted = new Promise<never>((_resolve, reject) => {
+      const onAbort = (): void => {
+        // Order: the lease ends first, so that its calls are cancelled by the time anybody hears.
+        lease.release();
+        reject(signal.reason);
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      stopListening = () => signal.removeEventListener('abort', onAbort);
+    });
+    const working = (async () => work(lease.client, lease))();
+    // Work that goes on after the abort may still reject: the race has taken that on.
+    return await Promise.race([aborted, working]);
   } finally {
     stopListening();
     lease.release();

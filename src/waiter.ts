@@ -7,6 +7,8 @@ export class Waiter<C> {
   previous: Waiter<C> | undefined = undefined;
   next: Waiter<C> | undefined = undefined;
   list: object | undefined = undefined;
+  /** Whether an open was started for it. */
+  hasOpen = false;
   readonly request: AcquireRequest;
   /** When the acquire was called. */
   readonly since: number;

@@ -50,7 +50,12 @@ export type PoolEvent =
   | (Of<'session-closed'> & { readonly reason: RetireReason; readonly outcome: TeardownOutcome })
   | (Of<'session-abandoned'> & { readonly reason: RetireReason; readonly outcome: TeardownOutcome })
   | (Of<'lease-granted'> & { readonly reused: boolean; readonly waitedMs: number })
-  | (Of<'lease-ended'> & { readonly reason: LeaseEndReason; readonly heldMs: number })
+  | (Of<'lease-ended'> & {
+      readonly reason: LeaseEndReason;
+      readonly heldMs: number;
+      /** What the borrower said when discarding. */
+      readonly detail?: string;
+    })
   | (Of<'lease-leaking'> & { readonly heldMs: number; readonly acquiredAt: string })
   | (Of<'acquire-rejected'> & {
       readonly reason: 'timeout' | 'aborted' | 'saturated' | 'open-failed' | 'pool-closed';

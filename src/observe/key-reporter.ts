@@ -63,12 +63,13 @@ export class KeyReporter {
     this.#outbox.emit({ type: 'lease-granted', ...this.#of, reused, waitedMs });
   }
 
-  leaseEnded(reason: LeaseEndReason, heldMs: number): void {
+  leaseEnded(reason: LeaseEndReason, heldMs: number, detail?: string): void {
     if (reason === 'released') this.#totals.released += 1;
     if (reason === 'discarded') this.#totals.discarded += 1;
     if (reason === 'lease-overdue') this.#totals.overdue += 1;
     if (!this.#outbox.isOpen) return;
-    this.#outbox.emit({ type: 'lease-ended', ...this.#of, reason, heldMs });
+    const words = detail === undefined ? {} : { detail };
+    this.#outbox.emit({ type: 'lease-ended', ...this.#of, reason, heldMs, ...words });
   }
 
   leaking(heldMs: number, acquiredAt: string): void {

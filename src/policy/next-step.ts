@@ -36,10 +36,8 @@ export type Step =
 /** What the key does next, or `undefined` when nothing is to be done before the next change. */
 export function nextStep(view: KeyView, now: number): Step | undefined {
   const { ledger } = view;
-  if (view.closed) {
-    if (ledger.waiters.size > 0) return 'refuse';
-    return ledger.idle.size > 0 ? 'retire-newest' : undefined;
-  }
+  // Its sessions are taken down at the pace of the teardown, not step by step in one turn.
+  if (view.closed) return ledger.waiters.size > 0 ? 'refuse' : undefined;
   if (ledger.waiters.size > 0) {
     const step = lendingStep(view, now);
     if (step !== undefined) return step;
