@@ -1,6 +1,7 @@
 // A lease: one borrower's hold on a session. Single use: it ends once, and ending it again changes
 // nothing, so that a stale second release can never hand one session to two borrowers (Invariant I3).
 
+import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { type AcquireRequest, currentHeaders, headersOf } from './acquire-request.ts';
 import type { LeaseContext } from './connect/connector.ts';
 import { type LeaseEndReason, LeaseReleasedError } from './errors.ts';
@@ -14,7 +15,7 @@ export interface Lender<C> {
 }
 
 /** Use `client`, then end the lease with `release()`, `discard()` or `await using`. */
-export class Lease<C> {
+export class Lease<C = Client> {
   /** @internal */ previous: Lease<C> | undefined = undefined;
   /** @internal */ next: Lease<C> | undefined = undefined;
   /** @internal */ list: object | undefined = undefined;

@@ -145,6 +145,7 @@ export class SessionPool<C = Client> {
     const stats: PoolStats = {
       sessions: sessionCounts(counts),
       waiting: counts.waiting,
+      unsettled: this.#host.loose,
       keys: this.#subPools.size,
       totals: {
         ...totals,
@@ -231,7 +232,7 @@ export class SessionPool<C = Client> {
       },
       onFinish: (report) => {
         this.#timer.stop();
-        outbox.emit({ type: 'pool-closed', ...report });
+        outbox.emit({ type: 'pool-closed', ...report, unsettled: this.#host.loose });
         // A process may end right after its pool: what happened must not be lost with it.
         outbox.flush();
       },

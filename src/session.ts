@@ -26,7 +26,7 @@ export class Session<C> implements Slot<Session<C>> {
   connection: Connection<C> | undefined = undefined;
   /** Whether it was lent before: tells reuse from first use. */
   wasLent = false;
-  /** Its live leases; as many as `leaseCount`. */
+  /** @internal Its live leases; as many as `leaseCount`. */
   readonly leases: IntrusiveList<Lease<C>> = new IntrusiveList<Lease<C>>();
   /** Ends its open or its probe, whichever is under way. */
   pending: AbortController | undefined = undefined;

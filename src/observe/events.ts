@@ -44,7 +44,6 @@ interface Of<T extends string> {
 export type PoolEvent =
   | (Of<'session-opened'> & { readonly durationMs: number })
   | (Of<'session-open-failed'> & { readonly durationMs: number; readonly failure: Failure })
-  | (Of<'session-open-abandoned'> & { readonly durationMs: number })
   | (Of<'session-probed'> & { readonly ok: boolean; readonly durationMs: number })
   | (Of<'session-retired'> & { readonly reason: RetireReason })
   | (Of<'session-closed'> & { readonly reason: RetireReason; readonly outcome: TeardownOutcome })
@@ -69,6 +68,8 @@ export type PoolEvent =
       readonly abandoned: number;
       readonly unterminated: number;
       readonly durationMs: number;
+      /** Connectors that had not settled by then, whatever they hold: see `PoolStats.unsettled`. */
+      readonly unsettled: number;
     };
 
 /** Receives events, after the state they tell of is final. What it throws is counted, not raised. */

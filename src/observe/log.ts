@@ -36,7 +36,6 @@ export function defaultLogger(level: string | undefined): Logger | undefined {
 export function levelOf(event: PoolEvent): LogLevel {
   switch (event.type) {
     case 'session-abandoned':
-    case 'session-open-abandoned':
     case 'session-open-failed':
     case 'lease-leaking':
       return 'warn';

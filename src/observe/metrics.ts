@@ -73,6 +73,11 @@ export interface PoolStats {
   readonly sessions: SessionCounts;
   /** Acquires that wait. */
   readonly waiting: number;
+  /**
+   * What holds no slot and is not settled: connectors at work, those whose open was given up
+   * included, and sessions that came too late and are being closed.
+   */
+  readonly unsettled: number;
   readonly keys: number;
   readonly totals: Readonly<
     Totals & {
