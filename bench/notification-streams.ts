@@ -1,0 +1,128 @@
+// What idle sessions cost whose server ends each notification stream (GET) at once and asks for the
+// next without delay: `retry: 0`, or `retry: 3000000000`, which Node's timers turn into 1 ms. Through
+// the pool, and beside it on the SDK's bare transport. Row 3 and 3b of the hazards.
+
+import type { FlapCounts } from './children/flapping-server.ts';
+import type { NotificationRoundInput } from './children/notification-round.ts';
+import { type Child, startChild } from './support/child.ts';
+import { median } from './support/measure.ts';
+import { parameters } from './support/parameters.ts';
+import { printHeader, printTable, saveJson } from './support/report.ts';
+
+const sizes = parameters({ minutes: 5, sessions: 100, sdkSessions: 10, sdkMinutes: 0.5 });
+/** Each minute is looked at in this many parts. */
+const PARTS_PER_MINUTE = 4;
+/** At most one GET per second and session, less what timers fire early. */
+const FLOOR_MS = 980;
+/** Promised: % of a core after the first minute. */
+const MAX_CPU_PERCENT = 2;
+
+interface Part {
+  readonly cpuPercent: number;
+  readonly getsPerSecond: number;
+  readonly shortestGapMs: number | null;
+}
+interface Setting {
+  readonly name: string;
+  readonly way: 'pool' | 'sdk';
+  readonly retryMs: number;
+  readonly sessions: number;
+  readonly minutes: number;
+}
+
+const settings: readonly Setting[] = (['pool', 'sdk'] as const).flatMap((way) =>
+  [0, 3_000_000_000].map((retryMs) => ({
+    name: `${way === 'pool' ? 'mcp-session-pool' : 'SDK transport'}, retry: ${retryMs}`,
+    way,
+    retryMs,
+    sessions: way === 'pool' ? sizes.sessions : sizes.sdkSessions,
+    minutes: way === 'pool' ? sizes.minutes : sizes.sdkMinutes,
+  })),
+);
+
+printHeader('idle sessions whose server ends their notification streams', sizes);
+const rows: { readonly setting: Setting; readonly parts: readonly Part[] }[] = [];
+for (const setting of settings) {
+  console.log(`${setting.name}: ${setting.minutes} minutes with ${setting.sessions} sessions`);
+  rows.push({ setting, parts: await measure(setting) });
+}
+console.log();
+printTable(rows.map(({ setting, parts }) => summary(setting, parts)));
+const isKept = rows.every(({ setting, parts }) => setting.way === 'sdk' || keepsPromise(parts));
+console.log('the pool: one GET per second and session at most, ever fewer, next to no CPU:');
+console.log(isKept ? 'held' : 'BROKEN');
+saveJson('notification-streams', { sizes, isKept, rows });
+process.exitCode = isKept ? 0 : 1;
+
+async function measure(setting: Setting): Promise<Part[]> {
+  const server = startChild('flapping-server', { retryMs: setting.retryMs }, 1_200_000);
+  try {
+    const { port } = (await server.reply()) as { port: number };
+    const input: NotificationRoundInput = {
+      way: setting.way,
+      url: `http://127.0.0.1:${port}/mcp`,
+      sessions: setting.sessions,
+      parts: Math.max(2, Math.round(setting.minutes * PARTS_PER_MINUTE)),
+      partMs: 60_000 / PARTS_PER_MINUTE,
+    };
+    if (setting.minutes < 2 / PARTS_PER_MINUTE) Object.assign(input, { partMs: 1_000 });
+    const child = startChild('notification-round', input, 1_200_000);
+    try {
+      return await watch(input, server, child);
+    } finally {
+      await child.stop();
+    }
+  } finally {
+    await server.stop();
+  }
+}
+
+async function watch(input: NotificationRoundInput, server: Child, child: Child): Promise<Part[]> {
+  await child.reply();
+  let before = await count(server);
+  const parts: Part[] = [];
+  for (let part = 0; part < input.parts; part += 1) {
+    const { cpuPercent } = (await child.reply()) as { cpuPercent: number };
+    const { gets, shortestGapMs } = await count(server);
+    const getsPerSecond = ((gets - before.gets) / input.partMs) * 1_000;
+    parts.push({ cpuPercent, getsPerSecond, shortestGapMs });
+    before = { gets, shortestGapMs };
+  }
+  if ((await child.reply()) !== 'called') throw new Error('The sessions did not work any more');
+  return parts;
+}
+
+async function count(server: Child): Promise<FlapCounts> {
+  server.send('count');
+  return (await server.reply()) as FlapCounts;
+}
+
+/** After the first minute, or of all but the first part when the window is shorter. */
+function later(parts: readonly Part[]): readonly Part[] {
+  const skipped = parts.length > PARTS_PER_MINUTE ? PARTS_PER_MINUTE : 1;
+  return parts.slice(skipped);
+}
+
+function keepsPromise(parts: readonly Part[]): boolean {
+  const [first, last] = [parts[0], parts.at(-1)];
+  if (first === undefined || last === undefined) return false;
+  return (
+    parts.every(({ shortestGapMs }) => (shortestGapMs ?? FLOOR_MS) >= FLOOR_MS) &&
+    last.getsPerSecond <= first.getsPerSecond &&
+    median(later(parts).map(({ cpuPercent }) => cpuPercent)) <= MAX_CPU_PERCENT
+  );
+}
+
+function summary({ name, sessions }: Setting, parts: readonly Part[]) {
+  const [first, last] = [parts[0], parts.at(-1)];
+  const gaps = parts.flatMap(({ shortestGapMs }) => shortestGapMs ?? []);
+  return {
+    setting: name,
+    sessions,
+    'GETs/s first': first?.getsPerSecond,
+    'GETs/s last': last?.getsPerSecond,
+    'shortest gap ms': gaps.length > 0 ? Math.min(...gaps) : undefined,
+    'CPU % first': first?.cpuPercent,
+    'CPU % later': median(later(parts).map(({ cpuPercent }) => cpuPercent)),
+  };
+}
