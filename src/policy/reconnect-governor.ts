@@ -5,7 +5,7 @@
 /** No event stream is asked for sooner than this after the one before it began or ended. */
 export const RECONNECT_FLOOR_MS = 1_000;
 /** The longest wait, and the largest `retry` of a server that is honoured. */
-export const RECONNECT_CEILING_MS = 300_000;
+const RECONNECT_CEILING_MS = 300_000;
 /** A stream that lasted this long was no failure: servers and proxies close streams on purpose. */
 const STEADY_AFTER_MS = 60_000;
 /** Redirects and authorizations in a row that may be followed at once. The SDK follows five. */

@@ -1,0 +1,186 @@
+// Real HTTP servers on 127.0.0.1 that hand every byte to the test: what they answer, when, and
+// whether at all. They count what reaches them. Closing one cuts its sockets, so no handle is left.
+
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+
+/** One request, fully read, and the means to answer it, or not. */
+export interface RawExchange {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: IncomingMessage['headers'];
+  /** The body as text; empty for a GET. */
+  readonly body: string;
+  /** The body as JSON-RPC; an empty object if it is none. */
+  readonly message: RawMessage;
+  /** Which request of its method this is, from 1. */
+  readonly count: number;
+  /** When it came, in monotonic milliseconds. */
+  readonly cameAt: number;
+  readonly response: ServerResponse;
+}
+
+/** What tests look at in a JSON-RPC message. */
+export interface RawMessage {
+  readonly id?: string | number;
+  readonly method?: string;
+  readonly params?: Readonly<Record<string, unknown>>;
+}
+
+/** A running server. */
+export interface RawServer {
+  readonly url: URL;
+  readonly port: number;
+  /** Every request that came, in order. */
+  readonly exchanges: readonly RawExchange[];
+  /** Requests of one method so far; with `rpcMethod`, only POSTs of that JSON-RPC method. */
+  count(method: string, rpcMethod?: string): number;
+  /** Connections accepted so far. */
+  readonly connections: number;
+  /** Connections open now. */
+  readonly openSockets: number;
+  /** Requests that were neither answered to the end nor hung up on. */
+  readonly pending: number;
+  /** Stops listening and cuts every socket. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Starts a server that gives each request to `handle` and does nothing else. */
+export async function startRawServer(handle: (exchange: RawExchange) => void): Promise<RawServer> {
+  const exchanges: RawExchange[] = [];
+  const sockets = new Set<Socket>();
+  let connections = 0;
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('error', () => {});
+    response.on('error', () => {});
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const method = request.method ?? '';
+      const body = Buffer.concat(chunks).toString();
+      const count = exchanges.filter((each) => each.method === method).length + 1;
+      const path = request.url ?? '';
+      const message = asMessage(body);
+      const { headers } = request;
+      const cameAt = performance.now();
+      const exchange = { method, path, headers, body, message, count, cameAt, response };
+      exchanges.push(exchange);
+      handle(exchange);
+    });
+  });
+  server.on('connection', (socket) => {
+    connections += 1;
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => sockets.delete(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  let closed: Promise<void> | undefined;
+  return {
+    url: new URL(`http://127.0.0.1:${port}/mcp`),
+    port,
+    exchanges,
+    count: (method, rpcMethod) =>
+      exchanges.filter(
+        (each) =>
+          each.method === method && (rpcMethod === undefined || each.message.method === rpcMethod),
+      ).length,
+    get connections() {
+      return connections;
+    },
+    get openSockets() {
+      return sockets.size;
+    },
+    get pending() {
+      return exchanges.filter(
+        ({ response }) => !response.writableFinished && !response.destroyed && !response.closed,
+      ).length;
+    },
+    close: () => {
+      closed ??= new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      });
+      return closed;
+    },
+  };
+}
+
+function asMessage(body: string): RawMessage {
+  try {
+    const message: unknown = JSON.parse(body);
+    return typeof message === 'object' && message !== null ? message : {};
+  } catch {
+    return {};
+  }
+}
+
+/** What a handler of `mcpServer` takes over, by HTTP method or JSON-RPC method. */
+export type RawHandlers = Readonly<Record<string, (exchange: RawExchange) => void>>;
+
+/**
+ * A handler that speaks enough MCP for a client to connect: answers `initialize` with session id
+ * `session-1`, notifications with 202, GET with 405 and DELETE with 204. `handlers` come first:
+ * `GET`, `DELETE`, or the name of a JSON-RPC method such as `tools/call`. What nobody handles is
+ * never answered.
+ */
+export function speakMcp(handlers: RawHandlers = {}): (exchange: RawExchange) => void {
+  return (exchange) => {
+    const { method, message, response } = exchange;
+    const handler = handlers[method === 'POST' ? (message.method ?? 'response') : method];
+    if (handler !== undefined) handler(exchange);
+    else if (message.method === 'initialize') answerInitialize(exchange);
+    else if (method === 'POST' && message.id === undefined) response.writeHead(202).end();
+    else if (method === 'GET') response.writeHead(405).end();
+    else if (method === 'DELETE') response.writeHead(204).end();
+  };
+}
+
+/** Answers `initialize` as a server with tools. */
+export function answerInitialize(exchange: RawExchange, sessionId = 'session-1'): void {
+  const result = {
+    protocolVersion: exchange.message.params?.['protocolVersion'] ?? '2025-06-18',
+    capabilities: { tools: {} },
+    serverInfo: { name: 'raw', version: '1' },
+  };
+  answerJson(exchange, result, { 'mcp-session-id': sessionId });
+}
+
+/** Answers a request with a JSON body. */
+export function answerJson(
+  { message, response }: RawExchange,
+  result: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  response.writeHead(200, { 'content-type': 'application/json', ...headers });
+  response.end(JSON.stringify({ jsonrpc: '2.0', id: message.id, result }));
+}
+
+/** Begins an event stream, writes `text` to it as it stands, and leaves it open. */
+export function beginEvents({ response }: RawExchange, text = ''): ServerResponse {
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  response.flushHeaders();
+  if (text !== '') response.write(text);
+  return response;
+}
+
+/** One event with `message` as its data. */
+export function eventOf(message: unknown, fields: Readonly<Record<string, string>> = {}): string {
+  const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\n`);
+  return `${lines.join('')}data: ${JSON.stringify(message)}\n\n`;
+}
+
+/** Waits until `isTrue`, looking every few milliseconds; throws after `timeoutMs`. */
+export async function until(isTrue: () => boolean, timeoutMs = 8_000): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!isTrue()) {
+    if (performance.now() > deadline) throw new Error(`Still not true: ${isTrue.toString()}`);
+    await pause(3);
+  }
+}
+
+/** Lets real time pass. */
+export function pause(delayMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, delayMs));
+}
