@@ -9,9 +9,10 @@ import { median } from './support/measure.ts';
 import { parameters } from './support/parameters.ts';
 import { printHeader, printTable, saveJson } from './support/report.ts';
 
-const sizes = parameters({ minutes: 5, sessions: 100, sdkSessions: 10, sdkMinutes: 0.5 });
-/** Each minute is looked at in this many parts. */
-const PARTS_PER_MINUTE = 4;
+/** The window of the pool is looked at in parts; that of the SDK is two of them. */
+const sizes = parameters({ parts: 20, partMs: 15_000, sessions: 100, sdkSessions: 10 });
+/** From when on the streams are to be few and CPU to be next to none. */
+const SETTLED_AFTER_MS = 60_000;
 /** At most one GET per second and session, less what timers fire early. */
 const FLOOR_MS = 980;
 /** Promised: % of a core after the first minute. */
@@ -27,7 +28,7 @@ interface Setting {
   readonly way: 'pool' | 'sdk';
   readonly retryMs: number;
   readonly sessions: number;
-  readonly minutes: number;
+  readonly parts: number;
 }
 
 const settings: readonly Setting[] = (['pool', 'sdk'] as const).flatMap((way) =>
@@ -36,14 +37,15 @@ const settings: readonly Setting[] = (['pool', 'sdk'] as const).flatMap((way) =>
     way,
     retryMs,
     sessions: way === 'pool' ? sizes.sessions : sizes.sdkSessions,
-    minutes: way === 'pool' ? sizes.minutes : sizes.sdkMinutes,
+    parts: way === 'pool' ? sizes.parts : 2,
   })),
 );
 
 printHeader('idle sessions whose server ends their notification streams', sizes);
 const rows: { readonly setting: Setting; readonly parts: readonly Part[] }[] = [];
 for (const setting of settings) {
-  console.log(`${setting.name}: ${setting.minutes} minutes with ${setting.sessions} sessions`);
+  const seconds = (setting.parts * sizes.partMs) / 1_000;
+  console.log(`${setting.name}: ${setting.sessions} sessions for ${seconds} s`);
   rows.push({ setting, parts: await measure(setting) });
 }
 console.log();
@@ -62,10 +64,9 @@ async function measure(setting: Setting): Promise<Part[]> {
       way: setting.way,
       url: `http://127.0.0.1:${port}/mcp`,
       sessions: setting.sessions,
-      parts: Math.max(2, Math.round(setting.minutes * PARTS_PER_MINUTE)),
-      partMs: 60_000 / PARTS_PER_MINUTE,
+      parts: setting.parts,
+      partMs: sizes.partMs,
     };
-    if (setting.minutes < 2 / PARTS_PER_MINUTE) Object.assign(input, { partMs: 1_000 });
     const child = startChild('notification-round', input, 1_200_000);
     try {
       return await watch(input, server, child);
@@ -97,24 +98,23 @@ async function count(server: Child): Promise<FlapCounts> {
   return (await server.reply()) as FlapCounts;
 }
 
-/** After the first minute, or of all but the first part when the window is shorter. */
-function later(parts: readonly Part[]): readonly Part[] {
-  const skipped = parts.length > PARTS_PER_MINUTE ? PARTS_PER_MINUTE : 1;
-  return parts.slice(skipped);
+/** The parts after the first minute; of a shorter window, none. */
+function settled(parts: readonly Part[]): readonly Part[] {
+  return parts.slice(Math.ceil(SETTLED_AFTER_MS / sizes.partMs));
 }
 
 function keepsPromise(parts: readonly Part[]): boolean {
-  const [first, last] = [parts[0], parts.at(-1)];
-  if (first === undefined || last === undefined) return false;
-  return (
-    parts.every(({ shortestGapMs }) => (shortestGapMs ?? FLOOR_MS) >= FLOOR_MS) &&
-    last.getsPerSecond <= first.getsPerSecond &&
-    median(later(parts).map(({ cpuPercent }) => cpuPercent)) <= MAX_CPU_PERCENT
+  const isSpaced = parts.every(({ shortestGapMs }) => (shortestGapMs ?? FLOOR_MS) >= FLOOR_MS);
+  const rate = parts[0]?.getsPerSecond ?? 0;
+  const isQuiet = settled(parts).every(
+    ({ cpuPercent, getsPerSecond }) => cpuPercent <= MAX_CPU_PERCENT && getsPerSecond <= rate,
   );
+  return isSpaced && isQuiet;
 }
 
 function summary({ name, sessions }: Setting, parts: readonly Part[]) {
   const [first, last] = [parts[0], parts.at(-1)];
+  const cpu = settled(parts).map(({ cpuPercent }) => cpuPercent);
   const gaps = parts.flatMap(({ shortestGapMs }) => shortestGapMs ?? []);
   return {
     setting: name,
@@ -123,6 +123,7 @@ function summary({ name, sessions }: Setting, parts: readonly Part[]) {
     'GETs/s last': last?.getsPerSecond,
     'shortest gap ms': gaps.length > 0 ? Math.min(...gaps) : undefined,
     'CPU % first': first?.cpuPercent,
-    'CPU % later': median(later(parts).map(({ cpuPercent }) => cpuPercent)),
+    'CPU % last': last?.cpuPercent,
+    'CPU % after a minute': cpu.length > 0 ? median(cpu) : undefined,
   };
 }

@@ -53,6 +53,8 @@ async function openPool(): Promise<Opened> {
 }
 
 async function openSdk(): Promise<Opened> {
+  // Thousands: Node warns of every timer that it turns into one of 1 ms.
+  process.removeAllListeners('warning');
   const { Client } = await import('@modelcontextprotocol/sdk/client/index.js');
   const http = await import('@modelcontextprotocol/sdk/client/streamableHttp.js');
   const open = async (): Promise<InstanceType<typeof Client>> => {

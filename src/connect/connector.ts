@@ -2,15 +2,17 @@
 // here. The heart of the pool knows sessions only as `Connection`s: no SDK, no sockets.
 
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import type { JSONRPCNotification, JSONRPCRequest, Result } from '@modelcontextprotocol/sdk/types.js';
+import type {
+  JSONRPCNotification,
+  JSONRPCRequest,
+  Result,
+} from '@modelcontextprotocol/sdk/types.js';
 import type { HeaderRecord, SessionTarget } from '../target.ts';
 
 /** Answers a request of the server that no handler of the lease's client takes. */
 export type ServerRequestHandler = (request: JSONRPCRequest) => Result | Promise<Result>;
 /** Receives a notification of the server that no handler of the lease's client takes. */
-export type ServerNotificationHandler = (
-  notification: JSONRPCNotification,
-) => void | Promise<void>;
+export type ServerNotificationHandler = (notification: JSONRPCNotification) => void | Promise<void>;
 
 /** What a connector is told beside the target. */
 export interface ConnectContext {

@@ -56,8 +56,9 @@ export function lendingStep(view: KeyView, now: number): Step | undefined {
   const newest: Slot<never> | undefined = ledger.idle.last;
   if (newest === undefined) return undefined;
   if (retirementOf(newest, view, now) !== undefined) return 'retire-newest';
-  if (!newest.canProbe || now - newest.idleSince < view.limits.probeAfterIdleMs)
-    return 'grant-idle';
+  // Longer, not as long: with a limit of 0, what was probed in this turn would be probed for ever.
+  const isLongIdle = now - newest.idleSince > view.limits.probeAfterIdleMs;
+  if (!newest.canProbe || !isLongIdle) return 'grant-idle';
   return isCovered(view) ? undefined : 'probe';
 }
 

@@ -1,0 +1,72 @@
+// Opens MCP sessions over Streamable HTTP: the SDK's transport behind the fence, with undici
+// beneath. Sits at the edge of the pool as a `Connector`; `http-session.ts` is what it opens.
+// Knows no pool.
+
+import '../host-fetch-guard.ts';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
+import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
+import type { Clock } from '../clock.ts';
+import type { HttpTarget, SessionTarget } from '../target.ts';
+import { AbortFanout } from './abort-fanout.ts';
+import type { Connector } from './connector.ts';
+import { type DispatcherSource, Dispatchers } from './dispatchers.ts';
+import { HttpSession } from './http-session.ts';
+import type { Errand } from './http-traffic.ts';
+import { SchemaValidators } from './schema-validators.ts';
+
+/** What sessions over HTTP need. */
+export interface HttpConnectorOptions {
+  /** Sent with `initialize` unless the target names its own. */
+  readonly clientInfo: Implementation;
+  /** Sent with `initialize` unless the target names its own. */
+  readonly capabilities: ClientCapabilities;
+  /** For the clients of leases. With a `jsonSchemaValidator` that one is used instead of ours. */
+  readonly clientOptions?: Omit<ClientOptions, 'capabilities'> | undefined;
+  /** Never closed by us. Default: one undici `Pool` per origin, gone with its last session. */
+  readonly dispatcher?: DispatcherSource | undefined;
+  /** Longest message, in bytes, that is read. */
+  readonly maxMessageBytes: number;
+  /** The pool's default; 1 means that a session has one lease at a time. Default: 1. */
+  readonly leasesPerSession?: number | undefined;
+  /** Longest TCP and TLS handshake, in ms. Default: 10,000. */
+  readonly connectTimeoutMs?: number | undefined;
+  readonly clock: Clock;
+  /** Numbers in [0, 1), for jitter. */
+  readonly random: () => number;
+  /** Out-of-band trouble of a session, by key: transport errors, and what handlers threw. */
+  readonly onTrouble?: ((key: string, error: unknown) => void) | undefined;
+}
+
+/** What all sessions of one connector share. */
+export interface HttpShared {
+  readonly options: HttpConnectorOptions;
+  readonly dispatchers: Dispatchers;
+  readonly validators: SchemaValidators;
+  /** Follows the signals of calls. */
+  readonly aborts: AbortFanout;
+  readonly context: AsyncLocalStorage<Errand>;
+}
+
+/** Makes a connector for HTTP targets. Opens nothing and holds nothing until it is called. */
+export function createHttpConnector(options: HttpConnectorOptions): Connector {
+  const { dispatcher, connectTimeoutMs = 10_000 } = options;
+  const shared: HttpShared = {
+    options,
+    dispatchers: new Dispatchers({ source: dispatcher, connectTimeoutMs }),
+    validators: new SchemaValidators(),
+    aborts: new AbortFanout(),
+    context: new AsyncLocalStorage(),
+  };
+  return async (target, context) => {
+    if (!isHttpTarget(target)) throw new TypeError('Expected a target with a `url`');
+    context.signal.throwIfAborted();
+    const session = new HttpSession(target, context, shared);
+    await session.open(context.signal);
+    return session;
+  };
+}
+
+function isHttpTarget(target: SessionTarget): target is HttpTarget {
+  return 'url' in target;
+}

@@ -1,0 +1,130 @@
+// The SDK `Client` that a lease's borrower works with: fresh per lease, usable in the turn it was
+// made, and dead for good once the lease has ended. Sits on a lease transport; knows no session.
+
+import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import type { AnySchema, SchemaOutput } from '@modelcontextprotocol/sdk/server/zod-compat.js';
+import type {
+  NotificationOptions,
+  RequestOptions,
+} from '@modelcontextprotocol/sdk/shared/protocol.js';
+import type {
+  ClientNotification,
+  ClientRequest,
+  Implementation,
+  InitializeResult,
+  Notification,
+  Request,
+  ServerCapabilities,
+} from '@modelcontextprotocol/sdk/types.js';
+import type { AbortFanout } from './abort-fanout.ts';
+import type { ServerNotificationHandler, ServerRequestHandler } from './connector.ts';
+import type { LeaseTransport } from './lease-transport.ts';
+
+/** What a lease client is made of. */
+export interface LeaseClientOptions {
+  readonly transport: LeaseTransport;
+  readonly clientInfo: Implementation;
+  /**
+   * `capabilities` and a `jsonSchemaValidator` included: the SDK's default one costs 200-800 µs.
+   */
+  readonly clientOptions: ClientOptions;
+  /** The session's `initialize` result. */
+  readonly handshake: Readonly<Record<string, unknown>>;
+  /** Follows the signals of calls; one for many clients, which may be given the same signal. */
+  readonly aborts: AbortFanout;
+  readonly onRequest?: ServerRequestHandler | undefined;
+  readonly onNotification?: ServerNotificationHandler | undefined;
+}
+
+/**
+ * Why a subclass: a lease is lent synchronously, but the SDK learns the server's capabilities from
+ * a handshake that takes a few microtasks, even when it is answered locally. Until then the
+ * getters answer from the stored result, and requests wait for it. Afterwards the subclass adds
+ * the lease's end (an error with a code instead of "Not connected"), and it keeps the caller's
+ * signal free of the listeners that the SDK leaves on it. Uses only what the SDK makes public.
+ */
+export class LeaseClient extends Client {
+  readonly #lease: LeaseTransport;
+  readonly #handshake: InitializeResult;
+  readonly #aborts: AbortFanout;
+  /** Settles when the local handshake is over. `undefined` from then on. */
+  #connecting: Promise<void> | undefined;
+
+  constructor(options: LeaseClientOptions) {
+    super(options.clientInfo, options.clientOptions);
+    this.#lease = options.transport;
+    this.#lease.hasCloseListener = () => this.onclose !== undefined;
+    this.#handshake = options.handshake as InitializeResult;
+    this.#aborts = options.aborts;
+    const { onRequest, onNotification } = options;
+    if (onRequest) this.fallbackRequestHandler = async (request) => onRequest(request);
+    if (onNotification) {
+      this.fallbackNotificationHandler = async (notification) =>
+        onNotification({ ...notification, jsonrpc: '2.0' });
+    }
+    const onConnected = (): void => {
+      this.#connecting = undefined;
+    };
+    // Never rejects: it fails only when the lease ends before it, and calls say so themselves.
+    this.#connecting = super.connect(options.transport).then(onConnected, onConnected);
+  }
+
+  /** Always rejects: the pool connected this client, and a lease is of one session only. */
+  override connect(): Promise<void> {
+    return Promise.reject(
+      new Error('The client of a lease is connected already; acquire another lease instead'),
+    );
+  }
+
+  /** Ends the lease. */
+  override close(): Promise<void> {
+    return this.#lease.close();
+  }
+
+  override getServerCapabilities(): ServerCapabilities | undefined {
+    return super.getServerCapabilities() ?? this.#handshake.capabilities;
+  }
+
+  override getServerVersion(): Implementation | undefined {
+    return super.getServerVersion() ?? this.#handshake.serverInfo;
+  }
+
+  override getInstructions(): string | undefined {
+    return super.getInstructions() ?? this.#handshake.instructions;
+  }
+
+  override request<T extends AnySchema>(
+    request: ClientRequest | Request,
+    resultSchema: T,
+    options?: RequestOptions,
+  ): Promise<SchemaOutput<T>> {
+    const gone = this.#lease.gone();
+    if (gone !== undefined) return Promise.reject(gone);
+    if (this.#connecting !== undefined && request.method !== 'initialize') {
+      return this.#connecting.then(() => this.request(request, resultSchema, options));
+    }
+    const signal = options?.signal;
+    if (signal === undefined) return super.request(request, resultSchema, options);
+    // Row 14c: the SDK never takes its listener off the signal (2.6 kB per call), so it gets one
+    // that ends with the call. The caller's signal has one listener, however many calls follow it.
+    const controller = new AbortController();
+    const onAbort = (): void => controller.abort(signal.reason);
+    if (signal.aborted) onAbort();
+    else this.#aborts.follow(signal, onAbort);
+    return super
+      .request(request, resultSchema, { ...options, signal: controller.signal })
+      .finally(() => this.#aborts.unfollow(signal, onAbort));
+  }
+
+  override async notification(
+    notification: ClientNotification | Notification,
+    options?: NotificationOptions,
+  ): Promise<void> {
+    const isHandshake = notification.method === 'notifications/initialized';
+    if (this.#connecting !== undefined && !isHandshake) await this.#connecting;
+    const gone = this.#lease.gone();
+    if (gone !== undefined) throw gone;
+    await super.notification(notification, options);
+  }
+}

@@ -1,0 +1,51 @@
+// Which headers a request to an MCP endpoint carries: the caller's beneath, the protocol's on top.
+// Pure.
+
+import type { HeaderRecord } from '../target.ts';
+
+/**
+ * Not the caller's to set. The first four are the protocol's; the rest belong to the connection,
+ * and a gateway that passes its own caller's headers on would break the request with them.
+ */
+const MANAGED = new Set([
+  'mcp-session-id',
+  'mcp-protocol-version',
+  'last-event-id',
+  'accept',
+  'content-type',
+  'content-length',
+  'host',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'te',
+  'trailer',
+  'upgrade',
+  'expect',
+]);
+
+/** `own` on top of what of `beneath` a caller may set. All names in lower case. */
+export function mergeHeaders(
+  beneath: HeaderRecord,
+  own: RequestInit['headers'],
+): Record<string, string> {
+  const merged: Record<string, string> = {};
+  for (const [name, value] of Object.entries(beneath)) {
+    const lower = name.toLowerCase();
+    if (!MANAGED.has(lower)) merged[lower] = value;
+  }
+  for (const [name, value] of new Headers(own)) merged[name] = value;
+  return merged;
+}
+
+/** The URL without user info, and the `Authorization` that the user info stands for. */
+export function splitUserInfo(url: URL): { endpoint: URL; authorization: string | undefined } {
+  const { username, password } = url;
+  if (username === '' && password === '') return { endpoint: url, authorization: undefined };
+  const endpoint = new URL(url);
+  endpoint.username = '';
+  endpoint.password = '';
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { endpoint, authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+}

@@ -1,0 +1,299 @@
+// One MCP session over one upstream transport, shared by its leases: runs `initialize` once, maps
+// request ids and progress tokens, and hands each answer to the lane it belongs to. Works over any
+// SDK transport; knows nothing of HTTP, sockets or keys.
+
+import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import type {
+  Transport,
+  TransportSendOptions,
+} from '@modelcontextprotocol/sdk/shared/transport.js';
+import type {
+  Implementation,
+  JSONRPCErrorResponse,
+  JSONRPCMessage,
+  JSONRPCRequest,
+  JSONRPCResultResponse,
+  MessageExtraInfo,
+} from '@modelcontextprotocol/sdk/types.js';
+import type { Clock } from '../clock.ts';
+import { MAX_TIMER_MS } from '../clock.ts';
+import { SessionLostError } from '../errors.ts';
+import { createBudget } from '../policy/budget.ts';
+import { againstSignal } from './against-signal.ts';
+import { CallTable } from './call-table.ts';
+import type { LeaseContext } from './connector.ts';
+import { sendFailureOf } from './failure-of.ts';
+import { frozenCopy } from './frozen-copy.ts';
+import type { Call, Lane, Link, SendOrigin } from './lane.ts';
+import { LeaseTransport } from './lease-transport.ts';
+import type { OriginOf } from './server-messages.ts';
+import { ServerMessages } from './server-messages.ts';
+import type { SessionEnd } from './session-loss.ts';
+import { dropFrames, lostInFlight, lostUnsent } from './session-loss.ts';
+
+/** What a link needs to know beside the transport. */
+export interface SessionLinkOptions {
+  readonly clientInfo: Implementation;
+  /** For the session's own client. `listChanged` is left to the leases' clients. */
+  readonly clientOptions: ClientOptions;
+  readonly clock: Clock;
+  /** The session is lent to one lease at a time. */
+  readonly exclusive: boolean;
+  readonly originOf?: OriginOf;
+  /** Runs a send so that the transport's side knows where it comes from. */
+  readonly carry?: <T>(origin: SendOrigin, send: () => T) => T;
+  /** Whether an error that the transport reports on its own means that the session is gone. */
+  readonly isLoss?: (error: unknown) => boolean;
+  /**
+   * More than the idle budget came while nobody leased the session. Called for each message over.
+   */
+  readonly onFlood?: () => void;
+  /** Out-of-band trouble: transport errors, and what handlers threw. What it throws is dropped. */
+  readonly onTrouble?: (error: unknown) => void;
+}
+
+/**
+ * What a server may send per minute while nobody leases: 1,000 messages of up to 1 KiB, or fewer.
+ */
+const IDLE_BUDGET = { kibibytes: 1_000, periodMs: 60_000 } as const;
+
+/** See the file header. */
+export class SessionLink implements Link {
+  /** The session's own client: handshake, probe, pings. */
+  readonly root: Client;
+
+  readonly #upstream: Transport;
+  readonly #options: SessionLinkOptions;
+  readonly #calls = new CallTable();
+  readonly #rootLane: LeaseTransport;
+  readonly #serverMessages: ServerMessages;
+  readonly #lost = new AbortController();
+  readonly #idleBudget = createBudget(IDLE_BUDGET.kibibytes, IDLE_BUDGET.periodMs);
+  /** The server's `initialize` result, frozen, for all leases see the same object. */
+  #handshake: Readonly<Record<string, unknown>> | undefined;
+  #isOpen = false;
+  /** Set once, when the session is lost or fenced. Nothing is sent from then on. */
+  #gone: SessionLostError | undefined;
+
+  constructor(upstream: Transport, options: SessionLinkOptions) {
+    this.#upstream = upstream;
+    this.#options = options;
+    const { listChanged: _, ...rootOptions } = options.clientOptions;
+    this.root = new Client(options.clientInfo, rootOptions);
+    this.#rootLane = new LeaseTransport({
+      link: this,
+      handshake: undefined,
+      headers: undefined,
+      endedWith: () => undefined,
+      onClose: () => this.#rootLane.end(),
+      setProtocolVersion: (version) => upstream.setProtocolVersion?.(version),
+    });
+    const { exclusive, originOf } = options;
+    this.#serverMessages = new ServerMessages({
+      calls: this.#calls,
+      root: this.#rootLane,
+      exclusive,
+      originOf,
+      refuse: (lane, id, error) => {
+        const sent = this.send(lane, { jsonrpc: '2.0', id, error });
+        sent.catch((trouble: unknown) => this.report(trouble));
+      },
+    });
+  }
+
+  /** Aborts when the session is gone under us, with the reason. Not when it is fenced. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** Requests in flight, over all lanes. */
+  get inFlight(): readonly Call[] {
+    return this.#calls.list();
+  }
+
+  /** The stored `initialize` result. Throws before the session is open. */
+  get handshake(): Readonly<Record<string, unknown>> {
+    if (this.#handshake === undefined) throw new Error('The session is not open');
+    return this.#handshake;
+  }
+
+  /**
+   * Starts the transport and runs the handshake. Rejects with the signal's reason when it aborts,
+   * at once, whatever the peer does; the transport is closed then, and nothing is cancelled by
+   * message, for `initialize` must not be. Called once.
+   */
+  async open(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const upstream = this.#upstream;
+    upstream.onmessage = (message, extra) => this.#receive(message, extra);
+    upstream.onerror = (error) => this.#onUpstreamError(error);
+    upstream.onclose = () => this.lose(new Error('The transport was closed'));
+    try {
+      // Bound: `signal`. The SDK's own timer is put out of reach, for at its end it would send
+      // `notifications/cancelled` for `initialize`.
+      const opened = upstream
+        .start()
+        .then(() => this.root.connect(this.#rootLane, { timeout: MAX_TIMER_MS }));
+      await againstSignal(signal, opened);
+      if (this.#gone !== undefined) throw this.#gone;
+      this.#isOpen = true;
+    } catch (error) {
+      this.sever(new Error('The session could not be opened', { cause: error }));
+      upstream.close().catch((trouble: unknown) => this.report(trouble));
+      throw error;
+    }
+  }
+
+  /** A transport for one lease, usable at once. */
+  attach(lease: LeaseContext): LeaseTransport {
+    const lane = new LeaseTransport({
+      link: this,
+      handshake: this.handshake,
+      headers: lease.headers,
+      endedWith: lease.endedWith,
+      onClose: lease.end,
+    });
+    this.#serverMessages.join(lane);
+    return lane;
+  }
+
+  /** Rung 1: nothing leaves any more; calls in flight reject. Idempotent. */
+  fence(reason: Error): void {
+    this.#end(lostInFlight('The session was taken back', reason));
+  }
+
+  /** The session is gone: rejects what is in flight and tells `lost`. Idempotent. */
+  lose(cause: unknown): void {
+    if (this.#gone !== undefined) return;
+    this.#end(lostInFlight('The session was lost', cause));
+    this.#lost.abort(this.#gone);
+  }
+
+  /** Rung 4: as `fence`, and lets go of the upstream transport's callbacks. */
+  sever(reason: Error): void {
+    this.fence(reason);
+    this.#upstream.onmessage = undefined;
+    this.#upstream.onerror = undefined;
+    this.#upstream.onclose = undefined;
+  }
+
+  gone(): SessionEnd | undefined {
+    return this.#gone && { message: this.#gone.message, cause: this.#gone.cause };
+  }
+
+  call(lane: Lane, request: JSONRPCRequest, options?: TransportSendOptions): Call {
+    const { method, id: localId } = request;
+    const meta = request.params?._meta;
+    const progressToken = meta?.progressToken;
+    const call = this.#calls.add({ lane, localId, method, progressToken });
+    const message: JSONRPCRequest = { ...request, id: call.id };
+    if (progressToken !== undefined) {
+      message.params = { ...request.params, _meta: { ...meta, progressToken: call.id } };
+    }
+    this.send(lane, message, options).catch((error: unknown) => {
+      if (this.#calls.remove(call)) call.reject(error);
+    });
+    return call;
+  }
+
+  async cancel(call: Call, reason?: string, options?: TransportSendOptions): Promise<void> {
+    const wasInFlight = this.#calls.remove(call);
+    if (!wasInFlight || this.#gone !== undefined || call.method === 'initialize') return;
+    const params = { requestId: call.id, ...(reason !== undefined && { reason }) };
+    const method = 'notifications/cancelled';
+    await this.send(call.lane, { jsonrpc: '2.0', method, params }, options);
+  }
+
+  async respond(
+    lane: Lane,
+    message: JSONRPCResultResponse | JSONRPCErrorResponse,
+    options?: TransportSendOptions,
+  ): Promise<void> {
+    if (this.#serverMessages.takeAnswer(lane, message.id)) {
+      await this.send(lane, message, options);
+    }
+  }
+
+  detach(lane: Lane): boolean {
+    return this.#serverMessages.leave(lane);
+  }
+
+  report(error: unknown): void {
+    try {
+      this.#options.onTrouble?.(error);
+    } catch {
+      // An observer must not break the session.
+    }
+  }
+
+  #end(gone: SessionLostError): void {
+    if (this.#gone !== undefined) return;
+    // State first, callers second.
+    this.#gone = gone;
+    const leases = this.#serverMessages.clear();
+    for (const call of this.#calls.drain()) call.reject(dropFrames(gone));
+    for (const lane of leases) lane.closed();
+    this.#rootLane.closed();
+  }
+
+  send(lane: Lane, message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
+    if (this.#gone !== undefined) return Promise.reject(lostUnsent(this.#gone));
+    const withSessionId = this.#upstream.sessionId !== undefined;
+    const callId = 'method' in message && 'id' in message ? Number(message.id) : undefined;
+    const post = async (): Promise<void> => this.#upstream.send(message, options);
+    const { carry } = this.#options;
+    const sent = carry ? carry({ callId, headers: lane.headers }, post) : post();
+    return sent.catch((error: unknown) => {
+      const failure = sendFailureOf(error, { withSessionId });
+      // Before the session is open there is none to lose: the open fails with what it was.
+      if (!failure.lost || !this.#isOpen || this.#gone !== undefined) throw error;
+      const own = dropFrames(
+        new SessionLostError('The session was lost', failure.execution, { cause: error }),
+      );
+      const call = this.#calls.find(callId);
+      // Order: the call that found out leaves the table first, for it knows more than the others.
+      if (call !== undefined && this.#calls.remove(call)) call.reject(own);
+      this.lose(error);
+      throw own;
+    });
+  }
+
+  #onUpstreamError(error: unknown): void {
+    this.report(error);
+    if (this.#options.isLoss?.(error)) this.lose(error);
+  }
+
+  #receive(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
+    if (this.#gone !== undefined) return;
+    try {
+      if (!('method' in message)) this.#onResponse(message, extra);
+      else if (this.#isOverIdleBudget(message)) this.#options.onFlood?.();
+      else if ('id' in message) this.#serverMessages.request(message, extra);
+      else this.#serverMessages.notification(message, extra);
+    } catch (error) {
+      this.report(error);
+    }
+  }
+
+  #isOverIdleBudget(message: JSONRPCMessage): boolean {
+    if (this.#serverMessages.leases.size > 0) return false;
+    const kibibytes = JSON.stringify(message).length / 1024;
+    return !this.#idleBudget.spend(Math.max(1, kibibytes), this.#options.clock.now());
+  }
+
+  #onResponse(
+    message: JSONRPCResultResponse | JSONRPCErrorResponse,
+    extra?: MessageExtraInfo,
+  ): void {
+    const call = this.#calls.find(message.id);
+    // An answer to a call that was cancelled meanwhile: late answers are to be ignored.
+    if (call === undefined) return;
+    if (call.method === 'initialize' && 'result' in message) {
+      this.#handshake = frozenCopy(message.result);
+    }
+    this.#calls.remove(call);
+    call.lane.deliver({ ...message, id: call.localId }, extra);
+    call.resolve();
+  }
+}

@@ -1,0 +1,63 @@
+// Closing sessions whose server holds on to everything: calls and notification streams that hang,
+// DELETEs that are never answered (promises P1, P2). The full size is `bench/idle-cpu`.
+
+import { SessionPool } from 'mcp-session-pool';
+import { expect, test } from 'vitest';
+import { closeAfterEach } from '../support/closing.ts';
+import {
+  answerInitialize,
+  beginEvents,
+  pause,
+  speakMcp,
+  startRawServer,
+  until,
+} from '../support/raw-server.ts';
+
+const SESSIONS = 100;
+const CLOSE_TIMEOUT_MS = 3_000;
+/** The event loop's lag, of a client and a server in one process. */
+const LAG_MS = 750;
+
+const closing = closeAfterEach();
+
+test('100 sessions with hung calls and streams end in time: no socket, no request, no call is left', async () => {
+  let opened = 0;
+  const server = closing(
+    await startRawServer(
+      speakMcp({
+        initialize: (exchange) => {
+          opened += 1;
+          answerInitialize(exchange, `session-${opened}`);
+        },
+        GET: (exchange) => void beginEvents(exchange),
+        DELETE: () => {},
+        'tools/call': (exchange) => void beginEvents(exchange),
+      }),
+    ),
+  );
+  const options = { maxSessionsPerKey: SESSIONS, closeTimeoutMs: CLOSE_TIMEOUT_MS };
+  const pool = closing(new SessionPool(options));
+  const target = { url: server.url, identity: 'ada', notifications: true };
+  const leases = await Promise.all(Array.from({ length: SESSIONS }, () => pool.acquire(target)));
+  const codes: unknown[] = [];
+  for (const { client } of leases) {
+    client.callTool({ name: 'hang' }).catch((error) => codes.push(error.code));
+  }
+  await until(() => server.pending === 2 * SESSIONS, 10_000);
+
+  const report = await pool.close();
+  await new Promise(setImmediate);
+  expect(codes).toEqual(Array(SESSIONS).fill('SESSION_LOST'));
+  expect(report).toMatchObject({ sessions: SESSIONS, closed: SESSIONS, abandoned: 0 });
+  expect(report.unterminated).toBe(SESSIONS);
+  expect(report.durationMs).toBeLessThan(CLOSE_TIMEOUT_MS + 250 + LAG_MS);
+  expect(server.count('DELETE')).toBe(SESSIONS);
+  await until(() => server.openSockets === 0);
+  const { connections, exchanges } = server;
+  const atClose = exchanges.length;
+  await pause(1_000);
+  expect(exchanges).toHaveLength(atClose);
+  expect(server.connections).toBe(connections);
+  expect(server.openSockets).toBe(0);
+  for (const { signal } of leases) expect(signal.aborted).toBe(true);
+}, 20_000);
