@@ -83,15 +83,20 @@ function checkAcquireOptions(options: AcquireOptions): void {
     if (!KNOWN.has(name)) throw new TypeError(`Unknown acquire option \`${name}\``);
   }
   const { signal, timeoutMs, headers, onRequest, onNotification } = options;
-  if (signal !== undefined && !isSignal(signal)) {
-    throw new TypeError('Expected `signal` to be an AbortSignal');
-  }
+  checkSignal(signal);
   if (timeoutMs !== undefined) checkTimeout('timeoutMs', timeoutMs, 1);
   if (headers !== undefined) checkHeaders(headers);
   for (const [name, handler] of Object.entries({ onRequest, onNotification })) {
     if (handler !== undefined && typeof handler !== 'function') {
       throw new TypeError(`Expected \`${name}\` to be a function`);
     }
+  }
+}
+
+/** @throws TypeError unless `signal` is left out or an AbortSignal. */
+export function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !isSignal(signal)) {
+    throw new TypeError('Expected `signal` to be an AbortSignal');
   }
 }
 

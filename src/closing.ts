@@ -37,6 +37,9 @@ export interface Closable {
   readonly onFinish: (report: CloseReport) => void;
 }
 
+/** What ends at the very deadline shall still be in the report. */
+const GRACE_MS = 10;
+
 export class Closing {
   readonly promise: Promise<CloseReport>;
   readonly #pool: Closable;
@@ -100,7 +103,7 @@ export class Closing {
     this.#setTimer(() => {
       this.#isGraceOver = true;
       this.check();
-    }, this.#pool.closeTimeoutMs);
+    }, this.#pool.closeTimeoutMs + GRACE_MS);
     this.#pool.takeBackAll();
     this.check();
   }

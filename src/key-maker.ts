@@ -5,7 +5,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { IdentityRequiredError } from './errors.ts';
 import { canonicalJson, type KeyId, keyId } from './policy/session-key.ts';
 import type { CustomTarget, HttpTarget, SessionTarget, StdioTarget } from './target.ts';
-import { checkTarget } from './target-check.ts';
+import { checkHeaderSource, checkTarget } from './target-check.ts';
 
 /** A target's key, with what may be shown of it. */
 export interface TargetKey {
@@ -55,12 +55,22 @@ export interface KeyDefaults {
   readonly requireIdentity: boolean;
 }
 
+/** Keys remembered by URL and identity: as many as a pool has keys by default. */
+const MAX_REMEMBERED = 10_000;
+
 export class KeyMaker {
   /** Keys digests, so that none can be guessed from a log or compared across processes. */
   readonly #secret = randomBytes(32);
   readonly #defaults: KeyDefaults;
-  /** Making a key costs microseconds; callers reuse target objects, so their keys are kept. */
-  readonly #seen = new WeakMap<SessionTarget, Seen>();
+  /**
+   * Keys of plain targets, by URL and identity. Making a key costs 13 µs, and text to look it up by
+   * half of one, so the strings that callers have at hand are used as they are.
+   */
+  readonly #plain = new Map<string, Map<string, TargetKey>>();
+  /** How many keys `#plain` holds. */
+  #plainCount = 0;
+  /** Keys of other targets, by the object: callers do well to keep such targets. */
+  readonly #other = new WeakMap<SessionTarget, Seen>();
 
   constructor(defaults: KeyDefaults) {
     this.#defaults = defaults;
@@ -72,14 +82,7 @@ export class KeyMaker {
    * @throws IdentityRequiredError (`IDENTITY_REQUIRED`) when its credentials can't be seen.
    */
   keyOf(target: SessionTarget): TargetKey {
-    const seen = this.#seen.get(target);
-    if (seen !== undefined && isUnchanged(target, seen)) return seen.key;
-    checkTarget(target);
-    const key = this.#make(target);
-    if ('url' in target && target.clientInfo === undefined && target.capabilities === undefined) {
-      this.#seen.set(target, look(target, key));
-    }
-    return key;
+    return isPlain(target) ? this.#keyOfPlain(target) : this.#keyOfOther(target);
   }
 
   /** The canonical address that `retire({ url })` compares. */
@@ -87,7 +90,40 @@ export class KeyMaker {
     return canonicalJson(this.#httpAddress(new URL(url)));
   }
 
+  #keyOfPlain(target: PlainTarget): TargetKey {
+    const found = this.#plain.get(target.url)?.get(target.identity);
+    if (found === undefined) return this.#learnPlain(target);
+    // All else was checked when this URL and identity were first seen.
+    checkHeaderSource(target.headers);
+    return found;
+  }
+
+  #learnPlain(target: PlainTarget): TargetKey {
+    const key = this.#make(target);
+    // Bound: rather than tracking use on every acquire, all are forgotten and made again.
+    if (this.#plainCount >= MAX_REMEMBERED) {
+      this.#plain.clear();
+      this.#plainCount = 0;
+    }
+    const byIdentity = this.#plain.get(target.url) ?? new Map<string, TargetKey>();
+    this.#plain.set(target.url, byIdentity.set(target.identity, key));
+    this.#plainCount += 1;
+    return key;
+  }
+
+  #keyOfOther(target: SessionTarget): TargetKey {
+    // `checkTarget` speaks up for what is no object.
+    const seen = this.#other.get(target);
+    if (seen !== undefined && isUnchanged(target, seen)) return seen.key;
+    const key = this.#make(target);
+    if ('url' in target && target.clientInfo === undefined && target.capabilities === undefined) {
+      this.#other.set(target, look(target, key));
+    }
+    return key;
+  }
+
   #make(target: SessionTarget): TargetKey {
+    checkTarget(target);
     const { identity, affinity } = target;
     if (identity === undefined) this.#demandVisibleCredentials(target);
     const { address, variant, server, secrets } = this.#describe(target);
@@ -168,6 +204,26 @@ export class KeyMaker {
     const digest = createHmac('sha256', this.#secret).update(text).digest();
     return digest.subarray(0, bytes).toString('base64url');
   }
+}
+
+/** A target whose key depends on nothing but its URL, which is no secret, and its identity. */
+type PlainTarget = HttpTarget & { readonly url: string; readonly identity: string };
+
+function isPlain(target: SessionTarget): target is PlainTarget {
+  if (typeof target !== 'object' || target === null || !('url' in target)) return false;
+  return (
+    typeof target.url === 'string' &&
+    typeof target.identity === 'string' &&
+    target.affinity === undefined &&
+    target.leasesPerSession === undefined &&
+    target.notifications === undefined &&
+    target.transport === undefined &&
+    target.clientInfo === undefined &&
+    target.capabilities === undefined &&
+    // User info and query may carry a credential, which is kept nowhere.
+    !target.url.includes('?') &&
+    !target.url.includes('@')
+  );
 }
 
 const hiddenPartsOf = (url: URL): readonly string[] => [url.username, url.password, url.search];

@@ -90,19 +90,26 @@ export function endLease<C>(
   return isTainted && isExclusive ? 'tainted' : undefined;
 }
 
-/** Ends all leases of a session that is taken down. */
-export function takeBackLeases<C>(
+/** Takes all leases off a session that is taken down, in the books; `endTaken` tells them. */
+export function takeBackLeases<C>(key: LendingKey<C>, session: Session<C>): readonly Lease<C>[] {
+  const leases = [...session.leases];
+  for (const lease of leases) {
+    session.leases.remove(lease);
+    key.ledger.unlease(session, key.limits.leasesPerSession);
+  }
+  return leases;
+}
+
+/** Ends leases whose session is taken down. Their listeners may come back in: books first. */
+export function endTaken<C>(
   key: LendingKey<C>,
-  session: Session<C>,
+  leases: readonly Lease<C>[],
   loss: Loss,
   now: number,
 ): void {
-  for (const lease of session.leases) {
-    const reason = LEASE_END[loss.reason] ?? 'session-lost';
-    const isLive = lease.end(reason, loss);
-    session.leases.remove(lease);
-    key.ledger.unlease(session, key.limits.leasesPerSession);
-    if (isLive) key.report.leaseEnded(reason, now - lease.grantedAt);
+  const reason = LEASE_END[loss.reason] ?? 'session-lost';
+  for (const lease of leases) {
+    if (lease.end(reason, loss)) key.report.leaseEnded(reason, now - lease.grantedAt);
   }
 }
 

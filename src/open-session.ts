@@ -25,7 +25,7 @@ export function openSession<C>(details: {
   readonly clock: Clock;
   /** Receives a connection that came after its open had been given up. */
   readonly onLate: (connection: Connection<C>) => void;
-  /** Called once, when the connector itself has settled, in time or late. */
+  /** Called once, after all others, when the connector itself has settled, in time or late. */
   readonly onSettled: () => void;
 }): Promise<Connection<C>> {
   const { connector, target, context, controller, onLate, onSettled } = details;
@@ -39,16 +39,19 @@ export function openSession<C>(details: {
     (connection) => {
       if (isGivenUp) onLate(connection);
       else arrived = connection;
-      onSettled();
     },
-    () => onSettled(),
+    () => undefined,
   );
-  return inTime(connecting, details).catch((error: unknown) => {
+  const opening = inTime(connecting, details).catch((error: unknown) => {
     isGivenUp = true;
     // It may have arrived between the end of its time and this line.
     if (arrived !== undefined) onLate(arrived);
     throw error;
   });
+  // Order: only when the caller has its result as well, so that there is no moment in between in
+  // which a closing pool knows of neither the open nor the session.
+  void Promise.allSettled([connecting, opening]).then(onSettled);
+  return opening;
 }
 
 /** Probes one session within `timeoutMs`, from now. Rejects when the peer did not answer well. */
@@ -95,6 +98,9 @@ function checked<C>(connection: Connection<C>): Connection<C> {
     if (typeof connection?.[part]?.close !== 'function') {
       throw new TypeError(`Expected the connector to give a \`${part}\` with a \`close\` method`);
     }
+  }
+  if (connection.lost !== undefined && typeof connection.lost?.addEventListener !== 'function') {
+    throw new TypeError('Expected the connector to give a `lost` that is an AbortSignal');
   }
   return connection;
 }

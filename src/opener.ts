@@ -28,7 +28,7 @@ export interface OpeningKey<C> {
   readonly generation: number;
   readonly report: KeyReporter;
   /** A session has arrived. */
-  opened(session: Session<C>): void;
+  ready(session: Session<C>, from: 'opening'): void;
   /** An open has failed; its slot is free already. */
   openFailed(error: OpenError, answerable: Waiter<C> | undefined): void;
   /** A connection says that its session is gone. */
@@ -132,7 +132,7 @@ export class Opener<C> {
     this.#failures = 0;
     this.lastFailure = undefined;
     report.opened(now - session.openingAt);
-    this.#key.opened(session);
+    this.#key.ready(session, 'opening');
   }
 
   #watch(session: Session<C>, lost: AbortSignal | undefined): void {

@@ -53,6 +53,14 @@ export class PoolRoom {
   serve(): void {
     if (this.#wants.size === 0 || this.#isServing) return;
     this.#isServing = true;
+    // Bound: each pass evicts a session. One whose closes throw is gone in this very turn, and its
+    // room is given out in it: nobody else would be woken for that.
+    do this.#giveOut();
+    while (this.#makeRoom() && sessionCount(this.#counts) < this.#maxSessions);
+    this.#isServing = false;
+  }
+
+  #giveOut(): void {
     // Bound: each pass opens a session or takes a key off the queue, and both are limited.
     let [first] = this.#wants.keys();
     while (first !== undefined && sessionCount(this.#counts) < this.#maxSessions) {
@@ -61,19 +69,21 @@ export class PoolRoom {
       if (this.#wants.get(first) === before) break;
       [first] = this.#wants.keys();
     }
-    this.#makeRoom();
-    this.#isServing = false;
   }
 
-  #makeRoom(): void {
+  /** Evicts for those who still want. Returns whether anything was evicted. */
+  #makeRoom(): boolean {
     const room = this.#maxSessions - sessionCount(this.#counts);
     let missing = this.#wanted - room - this.#counts.closing;
+    let hasEvicted = false;
     while (missing > 0 && this.#counts.idle > 0) {
       const victim = this.#leastRecentlyUsed();
-      if (victim === undefined) return;
+      if (victim === undefined) break;
       victim.evict();
+      hasEvicted = true;
       missing -= 1;
     }
+    return hasEvicted;
   }
 
   #leastRecentlyUsed(): RoomTaker | undefined {

@@ -13,6 +13,8 @@ export interface ProbingKey<C> {
   readonly host: PoolHost<C>;
   readonly ledger: Ledger<Session<C>, Waiter<C>>;
   readonly report: KeyReporter;
+  /** The session has answered. */
+  ready(session: Session<C>, from: 'probing'): void;
   takeDown(session: Session<C>, reason: RetireReason): void;
   advance(): void;
 }
@@ -29,8 +31,8 @@ export function probe<C>(key: ProbingKey<C>, session: Session<C>, startedAt: num
     if (session.state !== 'probing') return;
     session.pending = undefined;
     key.report.probed(isAlive, clock.now() - startedAt);
-    if (isAlive) key.ledger.move(session, 'probing', 'idle', clock.now());
-    else key.takeDown(session, 'probe-failed');
+    if (isAlive) return key.ready(session, 'probing');
+    key.takeDown(session, 'probe-failed');
     key.advance();
   };
   const limits = { controller, timeoutMs: options.probeTimeoutMs, clock };

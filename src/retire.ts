@@ -52,11 +52,18 @@ export function checkRetireFilter(filter: RetireFilter | undefined, options: Ret
     if (value === undefined) {
       throw new TypeError(`Expected filter member \`${name}\` to have a value`);
     }
+    // Ours, for that of `new URL` carries the text, which may hold a credential.
+    if (name === 'url' && !URL.canParse(value)) {
+      throw new TypeError('Expected filter member `url` to be an absolute URL');
+    }
   }
 }
 
-/** Retires what matches in one key. Returns how many sessions. */
-export function retireIn<C>(
+/**
+ * Finds what matches in one key. The function it returns retires that, and returns how many sessions.
+ * Order: the caller's predicate has run for all keys before anything changes, for it may throw.
+ */
+export function planRetire<C>(
   subPool: SubPool<C>,
   scope: {
     readonly filter: RetireFilter | undefined;
@@ -64,18 +71,21 @@ export function retireIn<C>(
     readonly now: number;
     readonly keyMaker: KeyMaker;
   },
-): number {
+): () => number {
   const { filter, leasedNow, now, keyMaker } = scope;
   const { key } = subPool;
   if (typeof filter === 'function') {
-    return retireWhere(subPool, (session) => filter(infoOf(subPool, session, now)), leasedNow);
+    const meant = [...subPool.ledger.sessions].filter(
+      (session) => session.state !== 'closing' && filter(infoOf(subPool, session, now)),
+    );
+    return () => retireThese(subPool, meant, leasedNow);
   }
   const { url, identity = key.identity, affinity = key.affinity } = filter ?? {};
   const isMeant =
     (url === undefined || keyMaker.endpointOf(url) === key.endpoint) &&
     identity === key.identity &&
     affinity === key.affinity;
-  return isMeant ? retireAll(subPool, leasedNow) : 0;
+  return () => (isMeant ? retireAll(subPool, leasedNow) : 0);
 }
 
 /** Every session of the key, those being opened included: their generation makes them stale. */
@@ -93,14 +103,11 @@ function retireAll<C>(subPool: SubPool<C>, leasedNow: boolean): number {
   return count;
 }
 
-function retireWhere<C>(
+function retireThese<C>(
   subPool: SubPool<C>,
-  matches: (session: Session<C>) => boolean,
+  meant: readonly Session<C>[],
   leasedNow: boolean,
 ): number {
-  const { sessions } = subPool.ledger;
-  // Order: the caller's predicate has run for all before anything changes, for it may throw.
-  const meant = [...sessions].filter((session) => session.state !== 'closing' && matches(session));
   for (const session of meant) {
     const { state } = session;
     const isBusy = state === 'opening' || (state === 'leased' && !leasedNow);

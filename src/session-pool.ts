@@ -2,7 +2,7 @@
 // timer, closing) and nothing of what goes on inside a key.
 
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { type AcquireOptions, acquireRequest } from './acquire-request.ts';
+import { type AcquireOptions, acquireRequest, checkSignal } from './acquire-request.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type CloseOptions, type CloseReport, Closing } from './closing.ts';
 import type { Connector } from './connect/connector.ts';
@@ -19,7 +19,7 @@ import type { KeyId } from './policy/session-key.ts';
 import type { PoolHost } from './pool-host.ts';
 import { PoolRoom } from './pool-room.ts';
 import { PoolTimer } from './pool-timer.ts';
-import { checkRetireFilter, type RetireFilter, type RetireOptions, retireIn } from './retire.ts';
+import { checkRetireFilter, planRetire, type RetireFilter, type RetireOptions } from './retire.ts';
 import { SubPool } from './sub-pool.ts';
 import type { SessionTarget } from './target.ts';
 import { TeardownCrew } from './teardown-crew.ts';
@@ -134,8 +134,9 @@ export class SessionPool<C = Client> {
     checkRetireFilter(filter, options);
     const now = this.#host.clock.now();
     const scope = { filter, leasedNow: options.leased === 'now', now, keyMaker: this.#keyMaker };
+    const plans = Array.from(this.#subPools.values(), (subPool) => planRetire(subPool, scope));
     let count = 0;
-    for (const subPool of [...this.#subPools.values()]) count += retireIn(subPool, scope);
+    for (const carryOut of plans) count += carryOut();
     return count;
   }
 
@@ -174,6 +175,7 @@ export class SessionPool<C = Client> {
       if (options.drainTimeoutMs !== undefined) {
         checkTimeout('drainTimeoutMs', options.drainTimeoutMs, 0);
       }
+      checkSignal(options.signal);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -228,6 +230,7 @@ export class SessionPool<C = Client> {
       leasedCount: () => counts.leased,
       looseCount: () => this.#host.loose,
       takeBackAll: () => {
+        this.#host.crew.startFinalDeadline();
         for (const subPool of [...this.#subPools.values()]) subPool.takeBackAll();
       },
       onFinish: (report) => {
@@ -239,6 +242,7 @@ export class SessionPool<C = Client> {
     });
     this.#closing = closing;
     outbox.emit({ type: 'pool-closing', sessions: sessionCount(counts), drainTimeoutMs });
+    this.#host.crew.startFinalDeadline();
     for (const subPool of [...this.#subPools.values()]) subPool.close();
     return closing;
   }

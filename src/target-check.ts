@@ -1,7 +1,7 @@
 // Checks targets and headers at the door, so that bad input is a clear error before anything is
 // opened, counted or queued for it. Messages never show a value that could be a credential.
 
-import type { HeaderRecord, SessionTarget } from './target.ts';
+import type { HeaderRecord, HeaderSource, SessionTarget } from './target.ts';
 
 /** Headers that belong to the transport. A caller's would override or smuggle (hazard G7, S1). */
 export const RESERVED_HEADERS: ReadonlySet<string> = new Set([
@@ -35,8 +35,7 @@ export function checkTarget(target: SessionTarget): void {
     if (transport !== undefined && transport !== 'streamable-http' && transport !== 'sse') {
       throw new TypeError("Expected `transport` to be 'streamable-http' or 'sse'");
     }
-    if (headers !== undefined && typeof headers !== 'function') checkHeaders(headers);
-    return;
+    return checkHeaderSource(headers);
   }
   if ('command' in target) return checkString('command', target.command);
   if (!('server' in target) || !('connect' in target)) {
@@ -48,6 +47,11 @@ export function checkTarget(target: SessionTarget): void {
   if (typeof target.connect !== 'function') {
     throw new TypeError(`Expected \`connect\` to be a function, got ${kindOf(target.connect)}`);
   }
+}
+
+/** @throws TypeError unless `headers` is left out, a function, or headers that can be sent. */
+export function checkHeaderSource(headers: HeaderSource | undefined): void {
+  if (headers !== undefined && typeof headers !== 'function') checkHeaders(headers);
 }
 
 /** @throws TypeError when a header can't be sent as it is, or is the transport's own. */

@@ -6,12 +6,6 @@ import type { Clock, Timer } from './clock.ts';
 import type { Pacer } from './pacer.ts';
 import type { Teardown } from './teardown.ts';
 
-/**
- * For how long after its start a deadline takes teardowns in, which lose that much of their time: at
- * most a hundredth of it, so that a `close()` that takes some slices of the pace makes one deadline.
- */
-const SHARED_PART = 0.01;
-
 export class TeardownDeadline {
   readonly #clock: Clock;
   readonly #pacer: Pacer;
@@ -19,30 +13,34 @@ export class TeardownDeadline {
   readonly #timers: readonly Timer[];
   /** The teardowns that have not finished. When none is left, every timer is cleared. */
   readonly #running = new Set<Teardown>();
-  readonly #startedAt: number;
-  readonly #sharedForMs: number;
+  /** Until when teardowns may join. What they come late is taken off their time. */
+  readonly #openUntil: number;
   #isStopped = false;
 
-  /** The clock starts now. */
-  constructor(clock: Clock, pacer: Pacer, closeTimeoutMs: number) {
+  /** The clock starts now: the deadline is in `timeoutMs`. Teardowns may join for `sharedForMs`. */
+  constructor(
+    clock: Clock,
+    pacer: Pacer,
+    times: { readonly timeoutMs: number; readonly sharedForMs: number },
+  ) {
+    const { timeoutMs, sharedForMs } = times;
     this.#clock = clock;
     this.#pacer = pacer;
-    this.#startedAt = clock.now();
-    this.#sharedForMs = closeTimeoutMs * SHARED_PART;
-    this.#signal = clock.timeoutSignal(closeTimeoutMs);
+    this.#openUntil = clock.now() + sharedForMs;
+    this.#signal = clock.timeoutSignal(timeoutMs);
     this.#signal.addEventListener('abort', this.#expire, { once: true });
     // A timeout signal does not keep the process alive (hazard 16): these timers do, so that nobody
     // awaits a close that an empty event loop has forgotten.
     this.#timers = [
-      clock.setTimeout(() => this.#forAll((one) => one.endTerminate()), closeTimeoutMs / 2),
-      clock.setTimeout(() => this.#forAll((one) => one.endClientClose()), closeTimeoutMs * 0.75),
-      clock.setTimeout(this.#expire, closeTimeoutMs),
+      clock.setTimeout(() => this.#forAll((one) => one.endTerminate()), timeoutMs / 2),
+      clock.setTimeout(() => this.#forAll((one) => one.endClientClose()), timeoutMs * 0.75),
+      clock.setTimeout(this.#expire, timeoutMs),
     ];
   }
 
   /** Whether a teardown that begins at `now` may share this deadline. */
   isOpenAt(now: number): boolean {
-    return !this.#isStopped && now - this.#startedAt < this.#sharedForMs;
+    return !this.#isStopped && now < this.#openUntil;
   }
 
   add(teardown: Teardown): void {
@@ -60,7 +58,9 @@ export class TeardownDeadline {
   };
 
   #forAll(act: (teardown: Teardown) => void): void {
-    for (const teardown of this.#running) this.#pacer.run(() => act(teardown));
+    // Order: newest first, so that those without a permit to terminate leave the queue before the
+    // permits of the others come back; else all of them would send a DELETE in its last moment.
+    for (const teardown of [...this.#running].reverse()) this.#pacer.run(() => act(teardown));
   }
 
   #stop(): void {

@@ -128,6 +128,8 @@ export class Teardown {
   #leaveClientClose(result: RungResult): void {
     // Its turn in the pace may not have come: the close is called once all the same.
     this.#closeClient();
+    // It threw, and has left the rung by that.
+    if (this.#stage !== 'client-close') return;
     this.#results.clientClose = result;
     this.#stage = 'transport-close';
     this.#crew.pacer.run(() => this.#closeTransport());
@@ -141,6 +143,7 @@ export class Teardown {
 
   #leaveTransportClose(result: RungResult): void {
     this.#closeTransport();
+    if (this.#stage !== 'transport-close') return;
     this.#results.transportClose = result;
     this.#stage = 'sever';
     this.#crew.pacer.run(() => this.#sever());

@@ -16,40 +16,34 @@ export class Waiter<C> {
   readonly dueAt: number;
   readonly #resolve: (lease: Lease<C>) => void;
   readonly #reject: (error: unknown) => void;
-  readonly #onAbort: (() => void) | undefined;
+  #stopListening: (() => void) | undefined;
 
-  constructor(details: {
-    readonly request: AcquireRequest;
-    readonly since: number;
-    readonly resolve: (lease: Lease<C>) => void;
-    readonly reject: (error: unknown) => void;
-    readonly onAbort: (waiter: Waiter<C>) => void;
-  }) {
-    const { request, since, resolve, reject, onAbort } = details;
+  constructor(
+    request: AcquireRequest,
+    since: number,
+    resolve: (lease: Lease<C>) => void,
+    reject: (error: unknown) => void,
+  ) {
     this.request = request;
     this.since = since;
     this.dueAt = since + request.timeoutMs;
     this.#resolve = resolve;
     this.#reject = reject;
-    if (request.signal !== undefined) {
-      this.#onAbort = () => onAbort(this);
-      request.signal.addEventListener('abort', this.#onAbort, { once: true });
-    }
+  }
+
+  /** Calls `onAbort` when the caller aborts the wait. */
+  listen(signal: AbortSignal, onAbort: () => void): void {
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#stopListening = () => signal.removeEventListener('abort', onAbort);
   }
 
   resolve(lease: Lease<C>): void {
-    this.#forgetSignal();
+    this.#stopListening?.();
     this.#resolve(lease);
   }
 
   reject(error: unknown): void {
-    this.#forgetSignal();
+    this.#stopListening?.();
     this.#reject(error);
-  }
-
-  #forgetSignal(): void {
-    if (this.#onAbort !== undefined) {
-      this.request.signal?.removeEventListener('abort', this.#onAbort);
-    }
   }
 }
