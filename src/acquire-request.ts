@@ -33,23 +33,30 @@ export interface AcquireRequest {
   readonly stack: string | undefined;
 }
 
+/** The pool's options that complete a request. */
+interface AcquireDefaults {
+  readonly acquireTimeoutMs: number;
+  readonly leakWarningMs: number;
+}
+
 const KNOWN = new Set(['signal', 'timeoutMs', 'headers', 'onRequest', 'onNotification']);
 
 /** @throws TypeError or RangeError naming the option. */
 export function acquireRequest(
   target: SessionTarget,
   options: AcquireOptions | undefined,
-  defaults: { readonly timeoutMs: number; readonly stack: string | undefined },
+  defaults: AcquireDefaults,
 ): AcquireRequest {
   if (options !== undefined) checkAcquireOptions(options);
+  const needsStack = defaults.leakWarningMs !== Number.POSITIVE_INFINITY;
   return {
     target,
     signal: options?.signal,
-    timeoutMs: options?.timeoutMs ?? defaults.timeoutMs,
+    timeoutMs: options?.timeoutMs ?? defaults.acquireTimeoutMs,
     headers: options?.headers,
     onRequest: options?.onRequest,
     onNotification: options?.onNotification,
-    stack: defaults.stack,
+    stack: needsStack ? new Error('').stack : undefined,
   };
 }
 

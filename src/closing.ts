@@ -7,7 +7,9 @@ import { isUnterminated } from './observe/key-reporter.ts';
 
 /** Options of `close`. */
 export interface CloseOptions {
-  /** How long leases may go on, from the call. Minimum 0. Default: 0, they are taken back at once. */
+  /**
+   * How long leases may go on, from the call. Minimum 0. Default: 0, they are taken back at once.
+   */
   readonly drainTimeoutMs?: number | undefined;
   /** Ends the drain early. */
   readonly signal?: AbortSignal | undefined;
@@ -19,7 +21,9 @@ export interface CloseReport {
   readonly closed: number;
   /** Sessions whose client or transport had not settled its close at the deadline. */
   readonly abandoned: number;
-  /** Sessions whose server was not told, or refused, or did not answer. Counted in the above too. */
+  /**
+   * Sessions whose server was not told, or refused, or did not answer. Counted in the above too.
+   */
   readonly unterminated: number;
   readonly durationMs: number;
 }

@@ -1,6 +1,6 @@
-// Every error the pool reports, one level below `SessionPoolError`. Match on `code`; the original is
-// in `cause`. Messages say what happened, to which key, after how long, with the counts. They hold
-// no text of a peer, no credential and no URL beyond the origin.
+// Every error the pool reports, one level below `SessionPoolError`. Match on `code`; the original
+// is in `cause`. Messages say what happened, to which key, after how long, with the counts. They
+// hold no text of a peer, no credential and no URL beyond the origin.
 
 import type { FailureKind } from './policy/failure.ts';
 
@@ -113,8 +113,8 @@ export class OpenError extends SessionPoolError {
   readonly key: string;
   /**
    * `refused`: nothing listens. `timeout`: `connectTimeoutMs` ran out. `unauthorized`: 401 or 403.
-   * `http`: another HTTP status. `protocol`: the peer spoke, but not MCP as it should. `network`: the
-   * connection broke or never came to be. `other`: anything else the connector threw.
+   * `http`: another HTTP status. `protocol`: the peer spoke, but not MCP as it should. `network`:
+   * the connection broke or never came to be. `other`: anything else the connector threw.
    */
   readonly kind: OpenFailureKind;
   /** The HTTP status, where there was one. */

@@ -10,7 +10,9 @@ export class InvariantError extends Error {
   }
 }
 
-/** Throws `InvariantError` unless `condition` holds. Checks stay on in production: they are cheap. */
+/**
+ * Throws `InvariantError` unless `condition` holds. Checks stay on in production: they are cheap.
+ */
 export function invariant(condition: boolean, message: string): asserts condition {
   if (!condition) throw new InvariantError(message);
 }

@@ -100,6 +100,8 @@ export class KeyMaker {
 
   #learnPlain(target: PlainTarget): TargetKey {
     const key = this.#make(target);
+    // User info and query may carry a credential, which is kept nowhere.
+    if (target.url.includes('?') || target.url.includes('@')) return key;
     // Bound: rather than tracking use on every acquire, all are forgotten and made again.
     if (this.#plainCount >= MAX_REMEMBERED) {
       this.#plain.clear();
@@ -206,7 +208,7 @@ export class KeyMaker {
   }
 }
 
-/** A target whose key depends on nothing but its URL, which is no secret, and its identity. */
+/** A target whose key depends on nothing but its URL and its identity. */
 type PlainTarget = HttpTarget & { readonly url: string; readonly identity: string };
 
 function isPlain(target: SessionTarget): target is PlainTarget {
@@ -219,10 +221,7 @@ function isPlain(target: SessionTarget): target is PlainTarget {
     target.notifications === undefined &&
     target.transport === undefined &&
     target.clientInfo === undefined &&
-    target.capabilities === undefined &&
-    // User info and query may carry a credential, which is kept nowhere.
-    !target.url.includes('?') &&
-    !target.url.includes('@')
+    target.capabilities === undefined
   );
 }
 

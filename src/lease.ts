@@ -1,5 +1,6 @@
 // A lease: one borrower's hold on a session. Single use: it ends once, and ending it again changes
-// nothing, so that a stale second release can never hand one session to two borrowers (Invariant I3).
+// nothing, so that a stale second release can never hand one session to two borrowers (Invariant
+// I3).
 
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { type AcquireRequest, currentHeaders, headersOf } from './acquire-request.ts';
@@ -34,7 +35,9 @@ export class Lease<C = Client> {
   #loss: Loss | undefined;
   /** Made when somebody asks: a stack costs microseconds. */
   #endError: Error | undefined;
-  /** Made when somebody asks for the signal: most never do, and a controller costs a microsecond. */
+  /**
+   * Made when somebody asks for the signal: most never do, and a controller costs a microsecond.
+   */
   #controller: AbortController | undefined;
 
   /** @internal */
@@ -63,7 +66,9 @@ export class Lease<C = Client> {
     return this.session.connection?.sessionId;
   }
 
-  /** Aborts when the session is lost or taken back under the lease; not when the lease is released. */
+  /**
+   * Aborts when the session is lost or taken back under the lease; not when the lease is released.
+   */
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
     if (this.#isTakenAway()) this.#controller.abort(this.#endedWith());
@@ -108,7 +113,9 @@ export class Lease<C = Client> {
     this.#isOwnClient = isOwn;
   }
 
-  /** @internal Marks it ended; `loss`: what took the session away. Returns whether it still lived. */
+  /**
+   * @internal Marks it ended; `loss`: what took the session away. Returns whether it still lived.
+   */
   end(reason: LeaseEndReason, loss: Loss | undefined): boolean {
     if (this.#endReason !== undefined) return false;
     this.#endReason = reason;

@@ -1,5 +1,5 @@
-// Grants leases on the sessions of one key and takes them back. The only place where a lease begins or
-// ends, so that the ledger's lease counts can't drift (Invariant I3).
+// Grants leases on the sessions of one key and takes them back. The only place where a lease begins
+// or ends, so that the ledger's lease counts can't drift (Invariant I3).
 
 import type { AcquireRequest } from './acquire-request.ts';
 import { type LeaseEndReason, OpenError } from './errors.ts';

@@ -1,6 +1,6 @@
 // Why a session was taken away, for all who have to be told: its calls, its leases, its rungs. The
-// error is made when somebody asks: a stack costs microseconds, and closing 10,000 sessions asks late
-// or never.
+// error is made when somebody asks: a stack costs microseconds, and closing 10,000 sessions asks
+// late or never.
 
 import { SessionLostError } from './errors.ts';
 import type { RetireReason } from './observe/events.ts';

@@ -1,6 +1,6 @@
-// Asks a connector for one session, or a session for a sign of life, and makes sure of the end: both
-// settle in time whatever the peer does. A connection that arrives after its open was given up is
-// not lost but handed over to be taken down.
+// Asks a connector for one session, or a session for a sign of life, and makes sure of the end:
+// both settle in time whatever the peer does. A connection that arrives after its open was given up
+// is not lost but handed over to be taken down.
 
 import pTimeout from 'p-timeout';
 import type { Clock } from './clock.ts';

@@ -24,7 +24,9 @@ export interface SessionPoolOptions<C = Client> {
    * way; sessions with affinity do not. Integer, minimum 1. Default: 1,000.
    */
   readonly maxSessions?: number;
-  /** Keys with sessions or waiters. Over it: `POOL_SATURATED`. Integer, minimum 1. Default: 10,000. */
+  /**
+   * Keys with sessions or waiters. Over it: `POOL_SATURATED`. Integer, minimum 1. Default: 10,000.
+   */
   readonly maxKeys?: number;
   /** Waiting acquires of one key. Over it: `POOL_SATURATED`. Integer, minimum 1. Default: 1,000. */
   readonly maxWaitersPerKey?: number;
@@ -37,7 +39,10 @@ export interface SessionPoolOptions<C = Client> {
   readonly leasesPerSession?: number;
   /** The wait of an acquire, from its call. Minimum 1. Default: 30,000. */
   readonly acquireTimeoutMs?: number;
-  /** A whole open, from the connector's call to a session that can be lent. Minimum 1. Default: 10,000. */
+  /**
+   * A whole open, from the connector's call to a session that can be lent. Minimum 1. Default:
+   * 10,000.
+   */
   readonly connectTimeoutMs?: number;
   /** A whole teardown, from its first rung. Minimum 1. Default: 5,000. */
   readonly closeTimeoutMs?: number;
@@ -51,7 +56,10 @@ export interface SessionPoolOptions<C = Client> {
    * acquire. Minimum 1; `Infinity`: never. Default: `Infinity`.
    */
   readonly leakWarningMs?: number;
-  /** An idle session is closed, from its last release. Minimum 1; `Infinity`: never. Default: 300,000. */
+  /**
+   * An idle session is closed, from its last release. Minimum 1; `Infinity`: never. Default:
+   * 300,000.
+   */
   readonly idleTimeoutMs?: number;
   /** The same for sessions with affinity. Minimum 1; `Infinity`: never. Default: 1,800,000. */
   readonly affinityIdleTimeoutMs?: number;
@@ -60,7 +68,10 @@ export interface SessionPoolOptions<C = Client> {
    * Minimum 1; `Infinity`: never. Default: 1,800,000.
    */
   readonly maxLifetimeMs?: number;
-  /** A session idle for longer is probed before it is lent. Minimum 0; `Infinity`: never. Default: 60,000. */
+  /**
+   * A session idle for longer is probed before it is lent. Minimum 0; `Infinity`: never. Default:
+   * 60,000.
+   */
   readonly probeAfterIdleMs?: number;
   /** A probe, from its start. Minimum 1. Default: 5,000. */
   readonly probeTimeoutMs?: number;
@@ -76,8 +87,8 @@ export interface SessionPoolOptions<C = Client> {
   /** Receives every event. It can neither delay nor change the pool. Default: none. */
   readonly onEvent?: EventSink;
   /**
-   * undici dispatcher for HTTP, or one by origin: proxies, TLS and the like go here. Never closed by
-   * the pool. Default: one undici `Pool` per origin.
+   * undici dispatcher for HTTP, or one by origin: proxies, TLS and the like go here. Never closed
+   * by the pool. Default: one undici `Pool` per origin.
    */
   readonly dispatcher?: Dispatcher | ((origin: string) => Dispatcher);
   /** Opens sessions instead of the built-in connectors. */
@@ -185,7 +196,8 @@ const CLIENT_INFO: Implementation = { name: 'mcp-session-pool', version: '0.1.0'
 
 /**
  * Checks `options` and fills in the defaults.
- * @throws TypeError for an unknown name or a value of the wrong type, RangeError for one out of bounds.
+ * @throws TypeError for an unknown name or a value of the wrong type, RangeError for one out of
+ * bounds.
  */
 export function resolveOptions<C>(options: SessionPoolOptions<C>): ResolvedOptions<C> {
   if (typeof options !== 'object' || options === null) {
@@ -217,7 +229,9 @@ export function checkTimeout(name: string, value: unknown, min: number): void {
 
 function checkOption(name: string, value: unknown): void {
   if (value === undefined) return;
-  if (name in NUMBER_RULES) return checkNumber(name, value, NUMBER_RULES[name as NumberName]);
+  if (Object.hasOwn(NUMBER_RULES, name)) {
+    return checkNumber(name, value, NUMBER_RULES[name as NumberName]);
+  }
   const types = Object.hasOwn(OTHER_RULES, name) ? OTHER_RULES[name] : undefined;
   if (types === undefined) {
     const known = [...Object.keys(NUMBER_RULES), ...Object.keys(OTHER_RULES)].sort().join(', ');

@@ -1,5 +1,5 @@
-// Runs many small pieces of work without holding the event loop: in order, in slices of 10 ms, with a
-// yield between slices. Tearing down 2,000 sessions in one go would block the process for over a
+// Runs many small pieces of work without holding the event loop: in order, in slices of 10 ms, with
+// a yield between slices. Tearing down 2,000 sessions in one go would block the process for over a
 // second (hazard 13); paced, others wait for one slice at most.
 
 import type { Clock } from './clock.ts';
@@ -20,7 +20,9 @@ export class Pacer {
     this.#clock = clock;
   }
 
-  /** Runs `work` now if the present slice has time left and nobody is ahead of it, else in its turn. */
+  /**
+   * Runs `work` now if the present slice has time left and nobody is ahead of it, else in its turn.
+   */
   run(work: () => void): void {
     if (!this.#isSliceOpen) this.#openSlice();
     if (this.#next === this.#queue.length && this.#clock.now() < this.#sliceEndsAt) work();

@@ -1,5 +1,5 @@
-// What a key needs of the pool it belongs to. `session-pool.ts` provides it; `sub-pool.ts` uses it and
-// knows nothing else of the pool.
+// What a key needs of the pool it belongs to. `session-pool.ts` provides it; `sub-pool.ts` uses it
+// and knows nothing else of the pool.
 
 import type { Clock } from './clock.ts';
 import type { Connector } from './connect/connector.ts';
@@ -24,8 +24,8 @@ export interface PoolHost<C> {
   readonly crew: TeardownCrew;
   readonly room: PoolRoom;
   /**
-   * Connectors that have not settled, and sessions that came too late and are being taken down: what
-   * holds no slot, but `close()` waits for. Changed by the keys.
+   * Connectors that have not settled, and sessions that came too late and are being taken down:
+   * what holds no slot, but `close()` waits for. Changed by the keys.
    */
   loose: number;
   /** Something of a key is due at `at`. */

@@ -1,5 +1,5 @@
-// Room under `maxSessions`, shared by all keys: who wants to open and can't, in which order they get
-// room, and which idle session gives way. A key that is blocked never blocks another.
+// Room under `maxSessions`, shared by all keys: who wants to open and can't, in which order they
+// get room, and which idle session gives way. A key that is blocked never blocks another.
 
 import { type Counts, sessionCount } from './policy/ledger.ts';
 
@@ -49,7 +49,9 @@ export class PoolRoom {
     if (count > 0) this.#wants.set(taker, count);
   }
 
-  /** Gives out the room there is, and makes more where keys wait for it. Called after every turn. */
+  /**
+   * Gives out the room there is, and makes more where keys wait for it. Called after every turn.
+   */
   serve(): void {
     if (this.#wants.size === 0 || this.#isServing) return;
     this.#isServing = true;

@@ -60,8 +60,9 @@ export function checkRetireFilter(filter: RetireFilter | undefined, options: Ret
 }
 
 /**
- * Finds what matches in one key. The function it returns retires that, and returns how many sessions.
- * Order: the caller's predicate has run for all keys before anything changes, for it may throw.
+ * Finds what matches in one key. The function it returns retires that, and returns how many
+ * sessions. Order: the caller's predicate has run for all keys before anything changes, for it may
+ * throw.
  */
 export function planRetire<C>(
   subPool: SubPool<C>,

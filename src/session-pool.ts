@@ -1,5 +1,5 @@
-// The facade: from a target to its key, from the key to its sub-pool; what is pool-wide (caps, the one
-// timer, closing) and nothing of what goes on inside a key.
+// The facade: from a target to its key, from the key to its sub-pool; what is pool-wide (caps, the
+// one timer, closing) and nothing of what goes on inside a key.
 
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { type AcquireOptions, acquireRequest, checkSignal } from './acquire-request.ts';
@@ -10,6 +10,7 @@ import { createDefaultConnector } from './connect/default-connector.ts';
 import { PoolClosedError, PoolSaturatedError } from './errors.ts';
 import { KeyMaker, type TargetKey } from './key-maker.ts';
 import type { Lease } from './lease.ts';
+import { KeyReporter } from './observe/key-reporter.ts';
 import { defaultLogger } from './observe/log.ts';
 import { noTotals, type PoolStats, sessionCounts } from './observe/metrics.ts';
 import { Outbox } from './observe/outbox.ts';
@@ -34,8 +35,8 @@ export interface SessionPoolEnvironment {
 }
 
 /**
- * Keeps MCP client sessions warm and lends them out, keyed by server and caller. Closes each session
- * within one deadline, whatever the peer does.
+ * Keeps MCP client sessions warm and lends them out, keyed by server and caller. Closes each
+ * session within one deadline, whatever the peer does.
  *
  * @example
  * ```ts
@@ -69,7 +70,8 @@ export class SessionPool<C = Client> {
       clock,
       random,
       options: resolved,
-      // The built-in connectors make SDK clients, which is what `C` is unless a connector says else.
+      // The built-in connectors make SDK clients, which is what `C` is unless a connector says
+      // else.
       connector:
         resolved.connector ??
         (createDefaultConnector({ ...resolved, clock, random }) as Connector<never>),
@@ -86,8 +88,8 @@ export class SessionPool<C = Client> {
   }
 
   /**
-   * Lends a session for `target`. The wait is bounded by `timeoutMs` or `acquireTimeoutMs`, from this
-   * call; whoever asked first for a key is served first.
+   * Lends a session for `target`. The wait is bounded by `timeoutMs` or `acquireTimeoutMs`, from
+   * this call; whoever asked first for a key is served first.
    *
    * @throws (rejects) `POOL_CLOSED`, `POOL_SATURATED`, `ACQUIRE_TIMEOUT`, `OPEN_FAILED`,
    * `IDENTITY_REQUIRED`; TypeError or RangeError for bad input; the signal's reason when aborted.
@@ -95,9 +97,7 @@ export class SessionPool<C = Client> {
   acquire(target: SessionTarget, options?: AcquireOptions): Promise<Lease<C>> {
     try {
       if (this.#closing !== undefined) throw new PoolClosedError();
-      const { acquireTimeoutMs, leakWarningMs } = this.#host.options;
-      const stack = leakWarningMs === Number.POSITIVE_INFINITY ? undefined : new Error('').stack;
-      const request = acquireRequest(target, options, { timeoutMs: acquireTimeoutMs, stack });
+      const request = acquireRequest(target, options, this.#host.options);
       const key = this.#keyMaker.keyOf(target);
       if (request.signal?.aborted === true) return Promise.reject(request.signal.reason);
       return this.#subPool(key).acquire(request);
@@ -108,8 +108,8 @@ export class SessionPool<C = Client> {
 
   /**
    * Runs `work` with a lease and ends the lease, however `work` ends. What `work` throws passes
-   * through untouched. When `options.signal` aborts, rejects at once with its reason: calls in flight
-   * are cancelled and the lease ends, whether `work` notices or not.
+   * through untouched. When `options.signal` aborts, rejects at once with its reason: calls in
+   * flight are cancelled and the lease ends, whether `work` notices or not.
    *
    * @throws (rejects) as `acquire`.
    */
@@ -123,9 +123,9 @@ export class SessionPool<C = Client> {
   }
 
   /**
-   * Marks matching sessions stale: idle ones are closed now, leased ones when released, or now as well
-   * with `{ leased: 'now' }`. For rotated credentials, a user who logged out, a downstream session
-   * that ended. Without a filter: all. The pool stays open.
+   * Marks matching sessions stale: idle ones are closed now, leased ones when released, or now as
+   * well with `{ leased: 'now' }`. For rotated credentials, a user who logged out, a downstream
+   * session that ended. Without a filter: all. The pool stays open.
    *
    * @returns How many sessions were marked.
    * @throws TypeError for a malformed filter.
@@ -165,10 +165,10 @@ export class SessionPool<C = Client> {
   }
 
   /**
-   * Closes the pool: waiters are rejected and idle sessions closed now, leased ones when released or
-   * when the drain ends. Settles within `drainTimeoutMs` + `closeTimeoutMs`, from this call, and never
-   * rejects but for malformed options. Calling it again gives the same promise, and can only shorten
-   * the drain.
+   * Closes the pool: waiters are rejected and idle sessions closed now, leased ones when released
+   * or when the drain ends. Settles within `drainTimeoutMs` + `closeTimeoutMs`, from this call, and
+   * never rejects but for malformed options. Calling it again gives the same promise, and can only
+   * shorten the drain.
    */
   close(options: CloseOptions = {}): Promise<CloseReport> {
     try {
@@ -195,7 +195,8 @@ export class SessionPool<C = Client> {
     if (subPool === undefined) {
       const { maxKeys } = this.#host.options;
       if (this.#subPools.size >= maxKeys) {
-        this.#host.totals.saturated += 1;
+        const { totals, outbox } = this.#host;
+        new KeyReporter(totals, outbox, key).rejected('saturated', 0);
         throw new PoolSaturatedError('maxKeys', maxKeys, 'in this pool');
       }
       subPool = new SubPool(this.#host, key);
@@ -215,8 +216,8 @@ export class SessionPool<C = Client> {
   #tick(now: number): number {
     let dueAt = Number.POSITIVE_INFINITY;
     for (const subPool of [...this.#subPools.values()]) {
-      if (subPool.dueAt <= now) subPool.tick(now);
-      dueAt = Math.min(dueAt, subPool.dueAt);
+      subPool.upkeep.tick(now);
+      dueAt = Math.min(dueAt, subPool.upkeep.dueAt);
     }
     return dueAt;
   }
@@ -242,7 +243,8 @@ export class SessionPool<C = Client> {
     });
     this.#closing = closing;
     outbox.emit({ type: 'pool-closing', sessions: sessionCount(counts), drainTimeoutMs });
-    this.#host.crew.startFinalDeadline();
+    // With a drain, the last deadline begins at its end: who is released in it has all the time.
+    if (drainTimeoutMs === 0) this.#host.crew.startFinalDeadline();
     for (const subPool of [...this.#subPools.values()]) subPool.close();
     return closing;
   }

@@ -4,7 +4,7 @@
 // probe or a teardown settles, changes the ledger, and advances.
 
 import type { AcquireRequest } from './acquire-request.ts';
-import { type LeaseEndReason, OpenError, PoolClosedError, PoolSaturatedError } from './errors.ts';
+import { type LeaseEndReason, OpenError, PoolClosedError } from './errors.ts';
 import { InvariantError, invariant } from './invariant.ts';
 import type { TargetKey } from './key-maker.ts';
 import type { Lease } from './lease.ts';
@@ -20,28 +20,36 @@ import { retirementOf } from './policy/retirement.ts';
 import type { PoolHost } from './pool-host.ts';
 import type { RoomTaker } from './pool-room.ts';
 import { type ProbingKey, probe } from './probe.ts';
+import { join, type QueueKey, refuse } from './queue.ts';
 import type { Session } from './session.ts';
 import { type KeptKey, Upkeep } from './upkeep.ts';
-import { Waiter } from './waiter.ts';
+import type { Waiter } from './waiter.ts';
 
 type GrantStep = Extract<Step, 'grant-spare' | 'grant-idle'>;
 type Granted<C> = Lease<C> | OpenError;
 
 export class SubPool<C>
-  implements KeyView, LendingKey<C>, OpeningKey<C>, ProbingKey<C>, KeptKey<C>, RoomTaker
+  implements
+    KeyView,
+    LendingKey<C>,
+    OpeningKey<C>,
+    ProbingKey<C>,
+    KeptKey<C>,
+    QueueKey<C>,
+    RoomTaker
 {
   readonly key: TargetKey;
   readonly host: PoolHost<C>;
   readonly ledger: Ledger<Session<C>, Waiter<C>>;
   readonly report: KeyReporter;
   readonly limits: KeyLimits;
+  readonly upkeep: Upkeep<C>;
   /** Raised to retire all sessions of the key at once, those being opened included. */
   generation = 0;
   /** Set once, by `close`. */
   closed = false;
   lastUsedAt = 0;
   readonly #opener: Opener<C>;
-  readonly #upkeep: Upkeep<C>;
   /** While a turn runs, foreign code that comes back in leaves what it causes to that turn. */
   #isAdvancing = false;
   /** The sessions that the pool was last told the key would open, if there were room. */
@@ -54,15 +62,11 @@ export class SubPool<C>
     this.ledger = new Ledger(host.counts);
     this.report = new KeyReporter(host.totals, host.outbox, key);
     this.#opener = new Opener(this);
-    this.#upkeep = new Upkeep(this);
+    this.upkeep = new Upkeep(this, this.#opener);
   }
 
   get label(): string {
     return this.key.label;
-  }
-
-  get lastFailure(): OpenError | undefined {
-    return this.#opener.lastFailure;
   }
 
   get opensAfter(): number {
@@ -76,11 +80,6 @@ export class SubPool<C>
   /** A session with affinity holds what somebody will come back for: it does not give way. */
   get canEvict(): boolean {
     return this.key.affinity === undefined && this.ledger.idle.size > 0;
-  }
-
-  /** When the key has to be looked at next. */
-  get dueAt(): number {
-    return this.#upkeep.dueAt;
   }
 
   /** Nothing is left that the key has to be remembered for. */
@@ -99,21 +98,15 @@ export class SubPool<C>
       const step = lendingStep(this, now);
       if (step === 'grant-spare' || step === 'grant-idle') return this.#lendNow(step, request, now);
     }
-    const { maxWaitersPerKey } = this.host.options;
-    if (this.ledger.waiters.size >= maxWaitersPerKey) {
-      this.report.rejected('saturated', 0);
-      const where = `for ${this.key.server} (key ${this.label})`;
-      return Promise.reject(new PoolSaturatedError('maxWaitersPerKey', maxWaitersPerKey, where));
-    }
-    return new Promise((resolve, reject) => {
-      const waiter = new Waiter<C>(request, now, resolve, reject);
-      if (request.signal !== undefined) this.#listen(waiter, request.signal);
-      this.ledger.enqueue(waiter);
-      this.#upkeep.isDueAt(waiter.dueAt);
-      // One more behind others, and no room for a session more: nothing is to be done (-15 %).
-      const { waiters, idle } = this.ledger;
-      if (!this.#isFull || waiters.size === 1 || idle.size > 0) this.advance(now);
-    });
+    return join(this, request, now);
+  }
+
+  joined(waiter: Waiter<C>): void {
+    this.upkeep.isDueAt(waiter.dueAt);
+    // One more behind others, and no room for a session more: nothing is to be done (-15 %).
+    const { waiters, idle, counts } = this.ledger;
+    const isFull = sessionCount(counts) >= this.limits.maxSessionsPerKey;
+    if (!isFull || waiters.size === 1 || idle.size > 0) this.advance(waiter.since);
   }
 
   /** Does what is to be done until nothing is. Called after every change of the ledger. */
@@ -145,10 +138,7 @@ export class SubPool<C>
     const mustGo = endLease(this, lease, { reason, detail }, now);
     if (mustGo === 'ended-before') return;
     if (mustGo !== undefined) this.#letGo(session, mustGo);
-    else if (session.leaseCount === 0) {
-      this.ledger.move(session, 'leased', 'idle', now);
-      this.#upkeep.sawIdle(session);
-    }
+    else if (session.leaseCount === 0) return this.#passOn(session, now);
     this.advance(now);
   }
 
@@ -179,13 +169,13 @@ export class SubPool<C>
     // Order: one instant for both, so that what was probed just now is lent, not probed again.
     const now = this.host.clock.now();
     this.ledger.move(session, from, 'idle', now);
-    this.#upkeep.sawIdle(session);
+    this.upkeep.sawIdle(session);
     this.advance(now);
   }
 
   openFailed(error: OpenError, answerable: Waiter<C> | undefined): void {
-    if (answerable !== undefined) this.refuse(answerable, error, 'open-failed');
-    this.#upkeep.isDueAt(this.opensAfter);
+    if (answerable !== undefined) refuse(this, answerable, error, 'open-failed');
+    this.upkeep.isDueAt(this.opensAfter);
     this.advance();
   }
 
@@ -197,11 +187,6 @@ export class SubPool<C>
   evict(): void {
     if (this.ledger.idle.first !== undefined) this.takeDown(this.ledger.idle.first, 'evicted');
     this.advance();
-  }
-
-  /** Does what time has made due. */
-  tick(now: number): void {
-    this.#upkeep.tick(now);
   }
 
   /** Refuses waiters, gives up opens and probes, takes idle sessions down. Leases go on. */
@@ -221,29 +206,11 @@ export class SubPool<C>
     }
   }
 
-  /** Takes `waiter` out of the queue and rejects it. A no-op when it waits no longer. */
-  refuse(waiter: Waiter<C>, error: unknown, reason: Parameters<KeyReporter['rejected']>[0]): void {
-    if (!this.ledger.dequeue(waiter)) return;
-    waiter.reject(error);
-    this.report.rejected(reason, this.host.clock.now() - waiter.since);
-  }
-
-  get #isFull(): boolean {
-    return sessionCount(this.ledger.counts) >= this.limits.maxSessionsPerKey;
-  }
-
-  #listen(waiter: Waiter<C>, signal: AbortSignal): void {
-    waiter.listen(signal, () => {
-      this.refuse(waiter, signal.reason, 'aborted');
-      this.advance();
-    });
-  }
-
   #take(step: Step, now: number): void {
     const { waiters, idle } = this.ledger;
     switch (step) {
       case 'refuse':
-        return this.refuse(one(waiters.first), new PoolClosedError(), 'pool-closed');
+        return refuse(this, one(waiters.first), new PoolClosedError(), 'pool-closed');
       case 'grant-spare':
       case 'grant-idle':
         return this.#lendTo(one(waiters.first), step, now);
@@ -281,9 +248,21 @@ export class SubPool<C>
     const lease = grant(this, session, request, now);
     if (!(lease instanceof OpenError)) {
       this.report.granted(lease.reused, now - since);
-      this.#upkeep.sawLease(now);
+      this.upkeep.sawLease(now);
     } else if (session.state === 'leased') this.#letGo(session, 'lend-failed');
     return lease;
+  }
+
+  /** A session without leases goes to who waits, in this turn, or becomes idle. */
+  #passOn(session: Session<C>, now: number): void {
+    if (this.ledger.waiters.size > 0 && now < session.expiresAt) {
+      this.ledger.offer(session);
+      this.advance(now);
+    }
+    if (session.state !== 'leased' || session.leaseCount > 0) return;
+    this.ledger.move(session, 'leased', 'idle', now);
+    this.upkeep.sawIdle(session);
+    this.advance(now);
   }
 
   #letGo(session: Session<C>, reason: RetireReason): void {

@@ -24,7 +24,10 @@ export interface Scope {
    * by all calls of that downstream session and by nobody else's.
    */
   readonly affinity?: string;
-  /** Concurrent leases per session. Integer, minimum 1. Default: the pool's; unbounded with `affinity`. */
+  /**
+   * Concurrent leases per session. Integer, minimum 1. Default: the pool's; unbounded with
+   * `affinity`.
+   */
   readonly leasesPerSession?: number;
   /** Sent with `initialize`. Default: the pool's. */
   readonly clientInfo?: Implementation;
@@ -44,7 +47,8 @@ export interface HttpTarget extends Scope {
   readonly headers?: HeaderSource;
   /**
    * Keeps a notification stream (GET) open while the session lives. Default: only when someone
-   * listens (`onNotification`, `onRequest`, `clientOptions.listChanged`), and always with `affinity`.
+   * listens (`onNotification`, `onRequest`, `clientOptions.listChanged`), and always with
+   * `affinity`.
    */
   readonly notifications?: boolean;
 }

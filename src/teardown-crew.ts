@@ -27,7 +27,9 @@ export class TeardownCrew {
   #terminating = 0;
   /** Teardowns that want a permit, oldest first. */
   readonly #wantTerminate = new Set<Teardown>();
-  /** A permit that comes back at once, from a DELETE that throws, is handed out by the same loop. */
+  /**
+   * A permit that comes back at once, from a DELETE that throws, is handed out by the same loop.
+   */
   #isHandingOut = false;
   /** The newest deadline: teardowns that begin together share it. */
   #deadline: TeardownDeadline | undefined;
@@ -41,8 +43,8 @@ export class TeardownCrew {
   }
 
   /**
-   * Takes one session down within `closeTimeoutMs`, from now. `onFinish` is called exactly once, also
-   * in this turn if all rungs settle in it.
+   * Takes one session down within `closeTimeoutMs`, from now. `onFinish` is called exactly once,
+   * also in this turn if all rungs settle in it.
    */
   tearDown(
     connection: Connection<unknown>,

@@ -1,6 +1,6 @@
-// One deadline for however many teardowns: `AbortSignal.timeout` with a single listener that fans out
-// (10,000 listeners on one signal cost hundreds of ms and a warning). Its marks end the rungs that
-// are still waited for: half the time for the DELETE, a quarter for each close.
+// One deadline for however many teardowns: `AbortSignal.timeout` with a single listener that fans
+// out (10,000 listeners on one signal cost hundreds of ms and a warning). Its marks end the rungs
+// that are still waited for: half the time for the DELETE, a quarter for each close.
 
 import type { Clock, Timer } from './clock.ts';
 import type { Pacer } from './pacer.ts';

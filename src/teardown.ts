@@ -1,6 +1,7 @@
 // The teardown of one session: four rungs in order, inside a deadline it shares with others. A peer
-// that never settles is not waited for past its share of the time and is never called twice. Nothing
-// here throws at anybody: trouble is part of the outcome. Knows nothing of keys, leases or slots.
+// that never settles is not waited for past its share of the time and is never called twice.
+// Nothing here throws at anybody: trouble is part of the outcome. Knows nothing of keys, leases or
+// slots.
 //
 // Order: fence, terminate, close, sever. Closing before terminating would abort the DELETE (hazard
 // 1b), and cutting sockets before closing feeds the reconnect loops of transports (hazard 20).
@@ -23,7 +24,9 @@ export class Teardown {
   readonly #onFinish: (outcome: TeardownOutcome) => void;
   readonly #startedAt: number;
   readonly #loss: Loss;
-  /** Let go when finished, so that a promise that never settles keeps nothing of the session alive. */
+  /**
+   * Let go when finished, so that a promise that never settles keeps nothing of the session alive.
+   */
   #connection: Connection<unknown> | undefined;
   #stage: Stage = 'fence';
   /** Aborts the DELETE when its share of the time is over. */

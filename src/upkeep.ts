@@ -1,30 +1,20 @@
 // What time does to one key: waiters whose wait is over, sessions that have been idle or alive for
 // too long, leases held for too long. Looks only when something can be due.
 
-import { AcquireTimeoutError, type OpenError } from './errors.ts';
+import { AcquireTimeoutError } from './errors.ts';
 import type { RetireReason } from './observe/events.ts';
-import type { KeyReporter } from './observe/key-reporter.ts';
+import type { Opener } from './opener.ts';
 import type { KeyLimits } from './policy/key-limits.ts';
-import type { Ledger } from './policy/ledger.ts';
 import { retirementOf } from './policy/retirement.ts';
-import type { PoolHost } from './pool-host.ts';
+import { type QueueKey, refuse } from './queue.ts';
 import type { Session } from './session.ts';
 import type { Waiter } from './waiter.ts';
 
 /** What upkeep needs of the key it keeps. */
-export interface KeptKey<C> {
-  readonly host: PoolHost<C>;
-  readonly ledger: Ledger<Session<C>, Waiter<C>>;
-  readonly report: KeyReporter;
+export interface KeptKey<C> extends QueueKey<C> {
   readonly generation: number;
   readonly limits: KeyLimits;
-  readonly opensAfter: number;
-  readonly lastFailure: OpenError | undefined;
-  readonly label: string;
-  readonly key: { readonly server: string };
-  refuse(waiter: Waiter<C>, error: unknown, reason: 'timeout'): void;
   takeDown(session: Session<C>, reason: RetireReason): void;
-  advance(): void;
 }
 
 /** Ages need not be seen to the millisecond: keys wake together, once a second at most. */
@@ -34,15 +24,17 @@ export class Upkeep<C> {
   /** Never after the first instant at which something of the key is due. */
   dueAt: number = Number.POSITIVE_INFINITY;
   readonly #key: KeptKey<C>;
+  readonly #opener: Opener<C>;
   /** Age limits are looked at on multiples of this, so that keys share their wake-ups. */
   readonly #gridMs: number;
   /** How long a lease may be held before somebody looks; `Infinity`: nobody does. */
   readonly #leaseLimitMs: number;
 
-  constructor(key: KeptKey<C>) {
+  constructor(key: KeptKey<C>, opener: Opener<C>) {
     const { maxLeaseMs, leakWarningMs } = key.host.options;
     const { idleTimeoutMs, maxLifetimeMs } = key.limits;
     this.#key = key;
+    this.#opener = opener;
     this.#leaseLimitMs = Math.min(maxLeaseMs, leakWarningMs);
     const shortest = Math.min(idleTimeoutMs, maxLifetimeMs, this.#leaseLimitMs);
     this.#gridMs = Math.max(1, Math.min(COARSEST_GRID_MS, shortest / 20));
@@ -74,7 +66,7 @@ export class Upkeep<C> {
     this.dueAt = Number.POSITIVE_INFINITY;
     const key = this.#key;
     for (const waiter of key.ledger.waiters) {
-      if (waiter.dueAt <= now) key.refuse(waiter, this.#timeoutError(waiter, now), 'timeout');
+      if (waiter.dueAt <= now) refuse(key, waiter, this.#timeoutError(waiter, now), 'timeout');
     }
     for (const session of key.ledger.sessions) this.#inspect(session, now);
     key.advance();
@@ -82,7 +74,8 @@ export class Upkeep<C> {
   }
 
   #timeoutError(waiter: Waiter<C>, now: number): AcquireTimeoutError {
-    const { key, label, ledger, opensAfter, lastFailure } = this.#key;
+    const { key, label, ledger } = this.#key;
+    const { opensAfter, lastFailure } = this.#opener;
     const { counts } = ledger;
     const isOpening = counts.opening > 0 || now < opensAfter;
     return new AcquireTimeoutError({
@@ -112,13 +105,15 @@ export class Upkeep<C> {
         lease.wasReported = true;
         this.#key.report.leaking(heldMs, lease.request.stack ?? '');
       }
-      // What an overdue borrower left running on the session can't be told, so the session goes too.
+      // What an overdue borrower left running on the session can't be told, so the session goes
+      // too.
       if (heldMs >= maxLeaseMs) return this.#key.takeDown(session, 'lease-overdue');
     }
   }
 
   #findNext(now: number): void {
-    const { ledger, opensAfter } = this.#key;
+    const { ledger } = this.#key;
+    const { opensAfter } = this.#opener;
     for (const waiter of ledger.waiters) this.isDueAt(waiter.dueAt);
     // Backing off: waiters want the next open then, and an empty key is dropped then.
     if (opensAfter > now) this.isDueAt(opensAfter);

@@ -42,7 +42,10 @@ export type Connector<C = Client> = (
 
 /** What a connection is told of the lease it lends a client for. */
 export interface LeaseContext {
-  /** The headers of this lease: its target's, then those given to `acquire`. Ask anew for every request. */
+  /**
+   * The headers of this lease: its target's, then those given to `acquire`. Ask anew for every
+   * request.
+   */
   readonly headers: () => HeaderRecord | Promise<HeaderRecord>;
   readonly onRequest?: ServerRequestHandler | undefined;
   readonly onNotification?: ServerNotificationHandler | undefined;

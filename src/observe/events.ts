@@ -1,5 +1,6 @@
 // What the pool tells the world: a closed union of plain events. They hold no text of a peer, no
-// credential and no session id. `outbox.ts` delivers them; it can neither delay nor change the pool.
+// credential and no session id. `outbox.ts` delivers them; it can neither delay nor change the
+// pool.
 
 import type { LeaseEndReason } from '../errors.ts';
 import type { Failure } from '../policy/failure.ts';
@@ -72,5 +73,7 @@ export type PoolEvent =
       readonly unsettled: number;
     };
 
-/** Receives events, after the state they tell of is final. What it throws is counted, not raised. */
+/**
+ * Receives events, after the state they tell of is final. What it throws is counted, not raised.
+ */
 export type EventSink = (event: PoolEvent) => void;

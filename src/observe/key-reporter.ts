@@ -8,7 +8,7 @@ import type { Totals } from './metrics.ts';
 import type { Outbox } from './outbox.ts';
 
 /** The reason of an `acquire-rejected` event. */
-type RejectReason = Extract<PoolEvent, { type: 'acquire-rejected' }>['reason'];
+export type RejectReason = Extract<PoolEvent, { type: 'acquire-rejected' }>['reason'];
 
 export class KeyReporter {
   readonly #totals: Totals;

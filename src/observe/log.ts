@@ -1,5 +1,5 @@
-// Turns events into log lines. Levels: what an operator is paged for is `error` or `warn`, a session's
-// life is `info`, a lease's is `debug`. Lines hold what the events hold: nothing secret.
+// Turns events into log lines. Levels: what an operator is paged for is `error` or `warn`, a
+// session's life is `info`, a lease's is `debug`. Lines hold what the events hold: nothing secret.
 
 import { pino } from 'pino';
 import type { PoolEvent } from './events.ts';
@@ -25,7 +25,7 @@ export function defaultLogger(level: string | undefined): Logger | undefined {
   return pino(
     {
       name: 'mcp-session-pool',
-      level: level in pino.levels.values ? level : 'info',
+      level: Object.hasOwn(pino.levels.values, level) ? level : 'info',
       redact: [...REDACTED, ...REDACTED.map((name) => `*.${name}`)],
     },
     pino.destination({ fd: 2, sync: true }),

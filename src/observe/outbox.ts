@@ -1,5 +1,5 @@
-// Delivers events to the sink and the logger: after the turn that caused them, in order, and so that
-// whatever an observer does can neither delay nor change the pool (Invariant I10).
+// Delivers events to the sink and the logger: after the turn that caused them, in order, and so
+// that whatever an observer does can neither delay nor change the pool (Invariant I10).
 
 import type { Clock } from '../clock.ts';
 import type { EventSink, PoolEvent } from './events.ts';
@@ -14,6 +14,7 @@ export class Outbox {
   readonly #sink: EventSink | undefined;
   readonly #logger: Logger | undefined;
   #events: PoolEvent[] = [];
+  #isFlushing = false;
 
   constructor(clock: Clock, sink: EventSink | undefined, logger: Logger | undefined) {
     this.#clock = clock;
@@ -28,14 +29,17 @@ export class Outbox {
     if (this.#events.length === 1) this.#clock.yield(() => this.flush());
   }
 
-  /** Delivers what is queued now. */
+  /** Delivers what is queued now; what an observer causes meanwhile comes after it. */
   flush(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
     const events = this.#events;
     this.#events = [];
     for (const event of events) {
       this.#tell(() => this.#sink?.(event));
       this.#tell(() => this.#logger && writeEvent(this.#logger, event));
     }
+    this.#isFlushing = false;
   }
 
   #tell(observe: () => unknown): void {

@@ -65,7 +65,9 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 
 const firstOf = (value: unknown): unknown => (Array.isArray(value) ? value[0] : undefined);
 
-/** A class name is ours or a library's to choose, unless somebody made one up: kept short and plain. */
+/**
+ * A class name is ours or a library's to choose, unless somebody made one up: kept short and plain.
+ */
 function nameOf(error: unknown): string {
   const name = isRecord(error)
     ? (error['constructor'] as { name?: unknown } | undefined)?.name

@@ -1,6 +1,6 @@
 // A doubly linked list whose links live in the items themselves: append and remove at any place are
-// O(1) and allocate nothing. Waiters leave the queue the moment they abort; sessions change lists on
-// every lease. Pure.
+// O(1) and allocate nothing. Waiters leave the queue the moment they abort; sessions change lists
+// on every lease. Pure.
 
 import { InvariantError } from '../invariant.ts';
 

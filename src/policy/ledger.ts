@@ -1,6 +1,6 @@
 // The books of one key: which sessions it has, in which state, and who waits for one. Every change
-// of state goes through `move`, which asserts that it is legal and keeps all counts. Synchronous and
-// pure: it decides nothing (`next-step.ts` does) and does nothing (`sub-pool.ts` does).
+// of state goes through `move`, which asserts that it is legal and keeps all counts. Synchronous
+// and pure: it decides nothing (`next-step.ts` does) and does nothing (`sub-pool.ts` does).
 
 import { InvariantError } from '../invariant.ts';
 import { IntrusiveList, type Linked } from './intrusive-list.ts';
@@ -20,7 +20,7 @@ export const LEGAL: Readonly<Record<SlotState, readonly SlotState[]>> = {
 /** The facts about one session that policy may know. */
 export interface Slot<S> extends Linked<S> {
   state: SlotState;
-  /** Live leases. Above 0 exactly while `leased`. */
+  /** Live leases. Above 0 exactly while `leased`, but within a turn that passes it on. */
   leaseCount: number;
   /** When it last became idle. Meaningful while `idle`. */
   idleSince: number;
@@ -64,7 +64,7 @@ export class Ledger<S extends Slot<S>, W extends Linked<W>> {
   readonly sessions: Set<S> = new Set<S>();
   /** Idle sessions, longest idle first. Lent from the end (LIFO), expired from the front. */
   readonly idle: IntrusiveList<S> = new IntrusiveList<S>();
-  /** Leased sessions that may take another lease. Lent from the end. */
+  /** Leased sessions that may take another lease, and those passed on. Lent from the end. */
   readonly spare: IntrusiveList<S> = new IntrusiveList<S>();
   /** Who waits, oldest first. */
   readonly waiters: IntrusiveList<W> = new IntrusiveList<W>();
@@ -88,8 +88,8 @@ export class Ledger<S extends Slot<S>, W extends Linked<W>> {
     if (slot.state !== from || !LEGAL[from].includes(to)) {
       throw new InvariantError(`a slot that is ${slot.state} can't go from ${from} to ${to}`);
     }
-    this.idle.remove(slot);
-    this.spare.remove(slot);
+    if (from === 'idle') this.idle.remove(slot);
+    else if (from === 'leased') this.spare.remove(slot);
     slot.state = to;
     this.#count(from, -1);
     if (to === 'gone') {
@@ -120,6 +120,14 @@ export class Ledger<S extends Slot<S>, W extends Linked<W>> {
     }
     slot.leaseCount -= 1;
     this.#offerRoom(slot, leasesPerSession);
+  }
+
+  /** Keeps a slot whose last lease has ended as it is, for a waiter of the same turn. */
+  offer(slot: S): void {
+    if (slot.state !== 'leased' || slot.leaseCount !== 0 || slot.condemned) {
+      throw new InvariantError('Invariant I3: only a leased slot is passed on');
+    }
+    this.spare.append(slot);
   }
 
   /** Marks a slot so that it takes no further lease. */

@@ -41,7 +41,7 @@ export function nextStep(view: KeyView, now: number): Step | undefined {
   if (ledger.waiters.size > 0) {
     const step = lendingStep(view, now);
     if (step !== undefined) return step;
-    if (ledger.idle.size === 0 && view.roomInPool > 0 && wantedOpens(view, now) > 0) return 'open';
+    if (ledger.idle.size === 0 && wantedOpens(view, now) > 0 && view.roomInPool > 0) return 'open';
   }
   const oldest = ledger.idle.first;
   if (oldest !== undefined && retirementOf(oldest, view, now) !== undefined) return 'retire-oldest';

@@ -5,7 +5,9 @@ import type { Slot } from './ledger.ts';
 
 /** What retirement is judged by. */
 export interface RetirementView {
-  /** The key's generation: raised to retire all its sessions at once, those being opened included. */
+  /**
+   * The key's generation: raised to retire all its sessions at once, those being opened included.
+   */
   readonly generation: number;
   readonly limits: Pick<KeyLimits, 'idleTimeoutMs'>;
 }

@@ -17,7 +17,9 @@ export function canonicalJson(value: unknown): string {
 export interface KeyParts {
   /** The kind of target and its address, without user info and query. */
   readonly endpoint: readonly string[];
-  /** What the caller said about who is calling, or a digest of all that could carry a credential. */
+  /**
+   * What the caller said about who is calling, or a digest of all that could carry a credential.
+   */
   readonly identity: readonly ['named', string] | readonly ['digest', string];
   readonly affinity: string | undefined;
   /** Sessions lent exclusively and sessions that are shared do not mix, unless affinity says so. */
