@@ -5,6 +5,7 @@
 import '../host-fetch-guard.ts';
 import type { Socket } from 'node:net';
 import { buildConnector, Dispatcher, Pool } from 'undici';
+import { frugalClient } from './frugal-client.ts';
 
 /** A caller's dispatcher, or one by origin. */
 export type DispatcherSource = Dispatcher | ((origin: string) => Dispatcher);
@@ -78,13 +79,14 @@ export class Dispatchers {
 
   #open(origin: string): SharedPool {
     const connecting = new Set<Socket>();
+    const connect = connectorThatTells(this.#options.connectTimeoutMs, connecting);
     const pool = new Pool(origin, {
       // No cap: one session's hung streams must never starve another's calls.
       connections: null,
       // Streams may be silent for longer than any timeout (row 6d). A call is bounded by its own.
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: connectorThatTells(this.#options.connectTimeoutMs, connecting),
+      factory: (url, options) => frugalClient(url, { ...options, connect }),
     });
     const shared = { pool, connecting, holders: 0 };
     this.#pools.set(origin, shared);

@@ -3,8 +3,11 @@
 
 /** What the decision depends on. */
 export interface RouteView {
-  /** The message came on the response stream of a call that is in flight. */
-  readonly attributed: boolean;
+  /**
+   * On whose response stream the message came: of a call in flight, of one that is over (its lease
+   * may have ended, and another have the session), or nobody knows (the notification stream).
+   */
+  readonly origin: 'live' | 'over' | 'unknown';
   /** Live leases of the session. */
   readonly leases: number;
   /** The session is lent to one lease at a time, so that the one lease is the one meant. */
@@ -32,8 +35,8 @@ const FOR_ALL = new Set([
 export function routeRequest(method: string, view: RouteView): Route {
   // Answered whether or not somebody leases: a server that gets no pong ends the session.
   if (method === 'ping') return 'session';
-  if (view.attributed) return 'origin';
-  return view.exclusive && view.leases === 1 ? 'only-lease' : 'session';
+  if (view.origin === 'live') return 'origin';
+  return isOnlyLeases(view) ? 'only-lease' : 'session';
 }
 
 /**
@@ -44,6 +47,11 @@ export function routeRequest(method: string, view: RouteView): Route {
  */
 export function routeNotification(method: string, view: RouteView): Route {
   if (FOR_ALL.has(method)) return 'all-leases';
-  if (view.attributed) return 'origin';
-  return view.exclusive && view.leases === 1 ? 'only-lease' : 'nobody';
+  if (view.origin === 'live') return 'origin';
+  return isOnlyLeases(view) ? 'only-lease' : 'nobody';
+}
+
+/** Whether it can be meant for nobody but the one lease there is. */
+function isOnlyLeases({ origin, exclusive, leases }: RouteView): boolean {
+  return origin === 'unknown' && exclusive && leases === 1;
 }

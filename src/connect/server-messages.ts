@@ -10,7 +10,7 @@ import type {
 } from '@modelcontextprotocol/sdk/types.js';
 import type { CallTable } from './call-table.ts';
 import type { Lane } from './lane.ts';
-import type { Route } from './message-route.ts';
+import type { Route, RouteView } from './message-route.ts';
 import { routeNotification, routeRequest } from './message-route.ts';
 
 /** Tells on which call's response stream a message came: its upstream id, where that is known. */
@@ -32,6 +32,12 @@ export interface ServerMessagesOptions {
 const MAX_ASKED = 1_000;
 const BUSY = { code: -32_603, message: 'Too many unanswered requests' } as const;
 const CALLER_GONE = { code: -32_000, message: 'The caller is gone' } as const;
+
+/** Where a message came from, and the lane of the call in flight on whose stream it came. */
+interface Origin {
+  readonly origin: RouteView['origin'];
+  readonly lane: Lane | undefined;
+}
 
 /** See the file header. */
 export class ServerMessages {
@@ -87,7 +93,7 @@ export class ServerMessages {
   request(message: JSONRPCRequest, extra?: MessageExtraInfo): void {
     const origin = this.#originOf(message, extra);
     const route = routeRequest(message.method, this.#view(origin));
-    const lane = this.#lanesFor(route, origin)[0] ?? this.#options.root;
+    const lane = this.#lanesFor(route, origin.lane)[0] ?? this.#options.root;
     if (this.#asked.size >= MAX_ASKED) {
       this.#options.refuse(lane, message.id, BUSY);
       return;
@@ -109,7 +115,7 @@ export class ServerMessages {
     } else {
       const origin = this.#originOf(message, extra);
       const route = routeNotification(method, this.#view(origin));
-      for (const lane of this.#lanesFor(route, origin)) lane.deliver(message, extra);
+      for (const lane of this.#lanesFor(route, origin.lane)) lane.deliver(message, extra);
     }
   }
 
@@ -122,13 +128,16 @@ export class ServerMessages {
     call.lane.deliver({ ...message, params: { ...params, progressToken } }, extra);
   }
 
-  #originOf(message: JSONRPCMessage, extra?: MessageExtraInfo): Lane | undefined {
-    return this.#options.calls.find(this.#options.originOf?.(message, extra))?.lane;
+  #originOf(message: JSONRPCMessage, extra?: MessageExtraInfo): Origin {
+    const callId = this.#options.originOf?.(message, extra);
+    const lane = this.#options.calls.find(callId)?.lane;
+    if (lane !== undefined) return { origin: 'live', lane };
+    return { origin: callId === undefined ? 'unknown' : 'over', lane: undefined };
   }
 
-  #view(origin: Lane | undefined): Parameters<typeof routeRequest>[1] {
+  #view({ origin }: Origin): RouteView {
     const exclusive = this.#options.exclusive && !this.#shared;
-    return { attributed: origin !== undefined, leases: this.#leases.size, exclusive };
+    return { origin, leases: this.#leases.size, exclusive };
   }
 
   #lanesFor(route: Route, origin: Lane | undefined): readonly Lane[] {

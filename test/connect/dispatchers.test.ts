@@ -42,6 +42,33 @@ describe('dispatchers', () => {
     expect(() => first.for(origin)).toThrow(over);
   });
 
+  it('open no spare connection for a request that was aborted (row 13b)', async () => {
+    const server = await start(({ response, path }) => {
+      if (path === '/answers') response.end('ok');
+      if (path === '/streams') response.write('…');
+    });
+    const hold = new Dispatchers({ connectTimeoutMs: 1_000 }).hold();
+    const dispatcher = hold.for(server.url.origin);
+    const request = async (path: string, signal?: AbortSignal): Promise<string> => {
+      const init = { dispatcher, ...(signal && { signal }) };
+      return (await fetch(new URL(path, server.url), init)).text();
+    };
+    const controllers = Array.from({ length: 20 }, () => new AbortController());
+    // Half of them hang before the answer begins, the others in the middle of it.
+    const hung = controllers.map(({ signal }, n) =>
+      request(n % 2 === 0 ? '/hangs' : '/streams', signal).catch((error: unknown) => error),
+    );
+    await expect.poll(() => server.exchanges.length).toBe(20);
+    for (const controller of controllers) controller.abort();
+    await Promise.all(hung);
+    await expect.poll(() => server.openSockets).toBe(0);
+    await expect(request('/answers')).resolves.toBe('ok');
+    await expect(request('/answers')).resolves.toBe('ok');
+    expect(server.connections).toBeLessThanOrEqual(22);
+    hold.release(over);
+    await expect.poll(() => server.openSockets).toBe(0);
+  });
+
   it('follow a redirect to the origin that it names', async () => {
     const there = await start(({ response, path }) => response.end(`there ${path}`));
     const here = await start(({ response }) => {

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { routeNotification, routeRequest } from '../../src/connect/message-route.ts';
 
-const attributed = { attributed: true, leases: 2, exclusive: false };
-const shared = { attributed: false, leases: 2, exclusive: false };
-const exclusive = { attributed: false, leases: 1, exclusive: true };
-const idle = { attributed: false, leases: 0, exclusive: true };
+const attributed = { origin: 'live', leases: 2, exclusive: false } as const;
+const shared = { origin: 'unknown', leases: 2, exclusive: false } as const;
+const exclusive = { origin: 'unknown', leases: 1, exclusive: true } as const;
+const idle = { origin: 'unknown', leases: 0, exclusive: true } as const;
+const stale = { origin: 'over', leases: 1, exclusive: true } as const;
 
 describe('the route of a message of the server', () => {
   it.each([
@@ -15,6 +16,7 @@ describe('the route of a message of the server', () => {
     ['sampling/createMessage', shared, 'session'],
     ['roots/list', { ...shared, leases: 1 }, 'session'],
     ['elicitation/create', idle, 'session'],
+    ['elicitation/create', stale, 'session'],
   ] as const)('as a request: %s %j -> %s', (method, view, route) => {
     expect(routeRequest(method, view)).toBe(route);
   });
@@ -28,6 +30,8 @@ describe('the route of a message of the server', () => {
     ['notifications/message', exclusive, 'only-lease'],
     ['notifications/message', shared, 'nobody'],
     ['notifications/message', idle, 'nobody'],
+    ['notifications/message', stale, 'nobody'],
+    ['notifications/tools/list_changed', stale, 'all-leases'],
     ['notifications/of/our/own', shared, 'nobody'],
   ] as const)('as a notification: %s %j -> %s', (method, view, route) => {
     expect(routeNotification(method, view)).toBe(route);

@@ -50,6 +50,25 @@ describe('requests of the server', () => {
     await settle();
   });
 
+  it('of a call that is over reach no later lease, not even of an exclusive session', async () => {
+    let origin: number | undefined;
+    const { upstream, link } = await openLink({ originOf: () => origin });
+    const first = lendOver(link);
+    void call(first.client).catch(() => {});
+    await settle();
+    origin = Number(upstream.requests('tools/call')[0]?.id);
+    first.release();
+    const onRequest = vi.fn(() => ({ roots: [] }));
+    const onNotification = vi.fn();
+    lendOver(link, { onRequest, onNotification });
+    upstream.say(sampling(1));
+    upstream.say({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info' } });
+    await settle();
+    expect(onRequest).not.toHaveBeenCalled();
+    expect(onNotification).not.toHaveBeenCalled();
+    expect(upstream.sent.at(-1)).toMatchObject({ id: 1, error: { code: -32_601 } });
+  });
+
   it('go to the one lease of an exclusive session', async () => {
     const { upstream, link } = await openLink();
     const onRequest = vi.fn(() => ({ roots: [] }));
