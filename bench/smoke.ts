@@ -10,6 +10,7 @@ const runs: Record<string, readonly string[]> = {
   lease: ['--rounds=1', '--leases=200', '--calls=10'],
   'close-scale': ['--rounds=1', '--closeTimeoutMs=300', '--largest=1000'],
   'idle-cpu': ['--rounds=1', '--windowMs=500', '--sessions=20', '--sdkSessions=5'],
+  'notification-streams': ['--parts=2', '--partMs=1500', '--sessions=20', '--sdkSessions=2'],
 };
 
 let failed = 0;
