@@ -75,17 +75,21 @@ export class PoolRoom {
 
   /** Evicts for those who still want. Returns whether anything was evicted. */
   #makeRoom(): boolean {
-    const room = this.#maxSessions - sessionCount(this.#counts);
-    let missing = this.#wanted - room - this.#counts.closing;
     let hasEvicted = false;
-    while (missing > 0 && this.#counts.idle > 0) {
+    // Bound: each pass makes an idle session closing or gone, and that is one missing less.
+    while (this.#missing > 0 && this.#counts.idle > 0) {
       const victim = this.#leastRecentlyUsed();
       if (victim === undefined) break;
       victim.evict();
       hasEvicted = true;
-      missing -= 1;
     }
     return hasEvicted;
+  }
+
+  /** Wanted sessions for which there is no room, and none on its way. */
+  get #missing(): number {
+    const room = this.#maxSessions - sessionCount(this.#counts);
+    return this.#wanted - room - this.#counts.closing;
   }
 
   #leastRecentlyUsed(): RoomTaker | undefined {
