@@ -16,3 +16,9 @@ export class InvariantError extends Error {
 export function invariant(condition: boolean, message: string): asserts condition {
   if (!condition) throw new InvariantError(message);
 }
+
+/** `value`, which is there: who asks has looked. */
+export function present<T>(value: T | undefined): T {
+  if (value === undefined) throw new InvariantError('Invariant I4: a step names what is there');
+  return value;
+}

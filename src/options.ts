@@ -209,6 +209,7 @@ export function resolveOptions<C>(options: SessionPoolOptions<C>): ResolvedOptio
   for (const name of Object.keys(NUMBER_RULES) as NumberName[]) {
     numbers[name] = (given[name] as number | undefined) ?? NUMBER_RULES[name].default;
   }
+  checkLogger(options.logger);
   return {
     ...numbers,
     clientInfo: options.clientInfo ?? CLIENT_INFO,
@@ -239,6 +240,14 @@ function checkOption(name: string, value: unknown): void {
   }
   if (value === null || !types.includes(typeof value)) {
     throw new TypeError(`Expected \`${name}\` to be ${types.join(' or ')}, got ${show(value)}`);
+  }
+}
+
+function checkLogger(logger: Logger | undefined): void {
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+    if (logger !== undefined && typeof logger[level] !== 'function') {
+      throw new TypeError(`Expected \`logger\` to have a method \`${level}\``);
+    }
   }
 }
 

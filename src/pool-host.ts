@@ -1,6 +1,7 @@
 // What a key needs of the pool it belongs to. `session-pool.ts` provides it; `sub-pool.ts` uses it
 // and knows nothing else of the pool.
 
+import type { AbortFanout } from './abort-fanout.ts';
 import type { Clock } from './clock.ts';
 import type { Connector } from './connect/connector.ts';
 import type { TeardownOutcome } from './observe/events.ts';
@@ -21,6 +22,8 @@ export interface PoolHost<C> {
   readonly counts: Counts;
   readonly totals: Totals;
   readonly outbox: Outbox;
+  /** Callers share signals: each gets one listener of ours, however many wait on it. */
+  readonly aborts: AbortFanout;
   readonly crew: TeardownCrew;
   readonly room: PoolRoom;
   /**

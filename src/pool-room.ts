@@ -40,12 +40,14 @@ export class PoolRoom {
     return this.#maxSessions - sessionCount(this.#counts);
   }
 
-  /** `taker` would open `count` sessions. One that got some goes to the end of the queue. */
-  want(taker: RoomTaker, count: number): void {
+  /**
+   * `taker` would open `count` sessions. One that `gotSome` in this turn goes to the end of the
+   * queue; one whose waiters left keeps its place.
+   */
+  want(taker: RoomTaker, count: number, gotSome: boolean): void {
     const before = this.#wants.get(taker) ?? 0;
-    if (count === before) return;
     this.#wanted += count - before;
-    if (count < before) this.#wants.delete(taker);
+    if (gotSome || count === 0) this.#wants.delete(taker);
     if (count > 0) this.#wants.set(taker, count);
   }
 

@@ -33,7 +33,7 @@ export function join<C>(key: QueueKey<C>, request: AcquireRequest, now: number):
     const waiter = new Waiter<C>(request, now, resolve, reject);
     const { signal } = request;
     if (signal !== undefined) {
-      waiter.listen(signal, () => {
+      waiter.listen(key.host.aborts, signal, () => {
         refuse(key, waiter, signal.reason, 'aborted');
         key.advance();
       });

@@ -2,6 +2,7 @@
 // one timer, closing) and nothing of what goes on inside a key.
 
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { AbortFanout } from './abort-fanout.ts';
 import { type AcquireOptions, acquireRequest, checkSignal } from './acquire-request.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type CloseOptions, type CloseReport, Closing } from './closing.ts';
@@ -77,6 +78,7 @@ export class SessionPool<C = Client> {
         (createDefaultConnector({ ...resolved, clock, random }) as Connector<never>),
       counts,
       totals: noTotals(),
+      aborts: new AbortFanout(),
       outbox: new Outbox(clock, resolved.onEvent, logger),
       crew: new TeardownCrew(clock, resolved.closeTimeoutMs),
       room: new PoolRoom(resolved.maxSessions, counts, () => this.#subPools.values()),
@@ -96,10 +98,16 @@ export class SessionPool<C = Client> {
    */
   acquire(target: SessionTarget, options?: AcquireOptions): Promise<Lease<C>> {
     try {
-      if (this.#closing !== undefined) throw new PoolClosedError();
+      if (this.#closing !== undefined) {
+        this.#host.totals.refused += 1;
+        throw new PoolClosedError();
+      }
       const request = acquireRequest(target, options, this.#host.options);
       const key = this.#keyMaker.keyOf(target);
-      if (request.signal?.aborted === true) return Promise.reject(request.signal.reason);
+      if (request.signal?.aborted === true) {
+        this.#reporter(key).rejected('aborted', 0);
+        return Promise.reject(request.signal.reason);
+      }
       return this.#subPool(key).acquire(request);
     } catch (error) {
       return Promise.reject(error);
@@ -119,7 +127,7 @@ export class SessionPool<C = Client> {
     options?: AcquireOptions,
   ): Promise<T> {
     const lease = await this.acquire(target, options);
-    return runWithLease(lease, work, options?.signal);
+    return runWithLease(lease, work, options?.signal, this.#host.aborts);
   }
 
   /**
@@ -195,14 +203,18 @@ export class SessionPool<C = Client> {
     if (subPool === undefined) {
       const { maxKeys } = this.#host.options;
       if (this.#subPools.size >= maxKeys) {
-        const { totals, outbox } = this.#host;
-        new KeyReporter(totals, outbox, key).rejected('saturated', 0);
+        this.#reporter(key).rejected('saturated', 0);
         throw new PoolSaturatedError('maxKeys', maxKeys, 'in this pool');
       }
       subPool = new SubPool(this.#host, key);
       this.#subPools.set(key.id, subPool);
     }
     return subPool;
+  }
+
+  /** For what ends before it reaches a sub-pool. */
+  #reporter(key: TargetKey): KeyReporter {
+    return new KeyReporter(this.#host.totals, this.#host.outbox, key);
   }
 
   #turnEnded(subPool: SubPool<C> | undefined): void {

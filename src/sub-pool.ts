@@ -5,7 +5,7 @@
 
 import type { AcquireRequest } from './acquire-request.ts';
 import { type LeaseEndReason, OpenError, PoolClosedError } from './errors.ts';
-import { InvariantError, invariant } from './invariant.ts';
+import { InvariantError, invariant, present } from './invariant.ts';
 import type { TargetKey } from './key-maker.ts';
 import type { Lease } from './lease.ts';
 import { endLease, endTaken, grant, type LendingKey, takeBackLeases } from './lending.ts';
@@ -54,6 +54,8 @@ export class SubPool<C>
   #isAdvancing = false;
   /** The sessions that the pool was last told the key would open, if there were room. */
   #want = 0;
+  /** Whether an open was started in this turn. */
+  #hasOpened = false;
 
   constructor(host: PoolHost<C>, key: TargetKey) {
     this.host = host;
@@ -123,8 +125,9 @@ export class SubPool<C>
         this.#take(step, now);
       }
       const want = wantedOpens(this, now);
-      if (want !== this.#want) this.host.room.want(this, want);
+      if (want !== this.#want || this.#hasOpened) this.host.room.want(this, want, this.#hasOpened);
       this.#want = want;
+      this.#hasOpened = false;
     } finally {
       this.#isAdvancing = false;
     }
@@ -210,17 +213,18 @@ export class SubPool<C>
     const { waiters, idle } = this.ledger;
     switch (step) {
       case 'refuse':
-        return refuse(this, one(waiters.first), new PoolClosedError(), 'pool-closed');
+        return refuse(this, present(waiters.first), new PoolClosedError(), 'pool-closed');
       case 'grant-spare':
       case 'grant-idle':
-        return this.#lendTo(one(waiters.first), step, now);
+        return this.#lendTo(present(waiters.first), step, now);
       case 'probe':
-        return probe(this, one(idle.last), now);
+        return probe(this, present(idle.last), now);
       case 'retire-newest':
-        return this.#retireIdle(one(idle.last), now);
+        return this.#retire(present(idle.last), now);
       case 'retire-oldest':
-        return this.#retireIdle(one(idle.first), now);
+        return this.#retire(present(idle.first), now);
       case 'open':
+        this.#hasOpened = true;
         return this.#opener.start(now);
       default:
         return step satisfies never;
@@ -244,12 +248,15 @@ export class SubPool<C>
 
   #lend(step: GrantStep, request: AcquireRequest, since: number, now: number): Granted<C> {
     const { spare, idle } = this.ledger;
-    const session = one(step === 'grant-spare' ? spare.last : idle.last);
+    const session = present(step === 'grant-spare' ? spare.last : idle.last);
     const lease = grant(this, session, request, now);
     if (!(lease instanceof OpenError)) {
       this.report.granted(lease.reused, now - since);
       this.upkeep.sawLease(now);
-    } else if (session.state === 'leased') this.#letGo(session, 'lend-failed');
+      return lease;
+    }
+    this.report.rejected('open-failed', now - since);
+    if (session.state === 'leased') this.#letGo(session, 'lend-failed');
     return lease;
   }
 
@@ -265,13 +272,13 @@ export class SubPool<C>
     this.advance(now);
   }
 
+  #retire(session: Session<C>, now: number): void {
+    this.takeDown(session, retirementOf(session, this, now) ?? 'retired');
+  }
+
   #letGo(session: Session<C>, reason: RetireReason): void {
     if (session.leaseCount === 0) this.takeDown(session, reason);
     else this.condemn(session, reason);
-  }
-
-  #retireIdle(session: Session<C>, now: number): void {
-    this.takeDown(session, retirementOf(session, this, now) ?? 'retired');
   }
 
   #takeDownPaced(session: Session<C>): void {
@@ -289,10 +296,4 @@ export class SubPool<C>
     this.host.sessionEnded(outcome);
     this.advance();
   }
-}
-
-/** What `nextStep` found: its steps name only what is there. */
-function one<T>(found: T | undefined): T {
-  invariant(found !== undefined, 'Invariant I4: a step names what is there');
-  return found;
 }

@@ -1,12 +1,14 @@
 // Runs a caller's work with a lease, and sees to it that the lease ends and that an abort is heard,
 // whether the work listens or not.
 
+import type { AbortFanout } from './abort-fanout.ts';
 import type { Lease } from './lease.ts';
 
 export async function runWithLease<C, T>(
   lease: Lease<C>,
   work: (client: C, lease: Lease<C>) => T | PromiseLike<T>,
   signal: AbortSignal | undefined,
+  aborts: AbortFanout,
 ): Promise<T> {
   let stopListening: () => void = () => undefined;
   try {
@@ -19,8 +21,8 @@ export async function runWithLease<C, T>(
         lease.release();
         reject(signal.reason);
       };
-      signal.addEventListener('abort', onAbort, { once: true });
-      stopListening = () => signal.removeEventListener('abort', onAbort);
+      aborts.follow(signal, onAbort);
+      stopListening = () => aborts.unfollow(signal, onAbort);
     });
     const working = (async () => work(lease.client, lease))();
     // Work that goes on after the abort may still reject: the race has taken that on.

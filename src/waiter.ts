@@ -1,5 +1,6 @@
 // One waiting acquire. Settles exactly once (Invariant I5), and when it does, leaves no listener.
 
+import type { AbortFanout } from './abort-fanout.ts';
 import type { AcquireRequest } from './acquire-request.ts';
 import type { Lease } from './lease.ts';
 
@@ -32,9 +33,9 @@ export class Waiter<C> {
   }
 
   /** Calls `onAbort` when the caller aborts the wait. */
-  listen(signal: AbortSignal, onAbort: () => void): void {
-    signal.addEventListener('abort', onAbort, { once: true });
-    this.#stopListening = () => signal.removeEventListener('abort', onAbort);
+  listen(aborts: AbortFanout, signal: AbortSignal, onAbort: () => void): void {
+    aborts.follow(signal, onAbort);
+    this.#stopListening = () => aborts.unfollow(signal, onAbort);
   }
 
   resolve(lease: Lease<C>): void {

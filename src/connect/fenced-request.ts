@@ -3,8 +3,8 @@
 // aborts. It tells its owner how it went; it knows neither the fence nor the governor.
 
 import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type { AbortFanout } from '../abort-fanout.ts';
 import type { Clock } from '../clock.ts';
-import type { AbortFanout } from './abort-fanout.ts';
 import { EventStreamScanner } from './event-stream-scanner.ts';
 import { type BodyEnd, type BodyGuard, discardBody, FencedBody } from './fenced-body.ts';
 import { MessageTooLargeError } from './message-too-large.ts';

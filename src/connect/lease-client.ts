@@ -17,7 +17,7 @@ import type {
   Request,
   ServerCapabilities,
 } from '@modelcontextprotocol/sdk/types.js';
-import type { AbortFanout } from './abort-fanout.ts';
+import type { AbortFanout } from '../abort-fanout.ts';
 import type { ServerNotificationHandler, ServerRequestHandler } from './connector.ts';
 import type { LeaseTransport } from './lease-transport.ts';
 

@@ -3,6 +3,7 @@
 // governor, and its GETs wait here until that lets them go. It sends nothing itself.
 
 import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { AbortFanout } from '../abort-fanout.ts';
 import type { Clock, Timer } from '../clock.ts';
 import {
   afterFailure,
@@ -13,7 +14,6 @@ import {
   type ReconnectGovernor,
   reconnectWaitMs,
 } from '../policy/reconnect-governor.ts';
-import type { AbortFanout } from './abort-fanout.ts';
 import type { StreamEnd } from './fenced-request.ts';
 
 /**

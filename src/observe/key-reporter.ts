@@ -81,6 +81,7 @@ export class KeyReporter {
     if (reason === 'timeout') this.#totals.timedOut += 1;
     if (reason === 'aborted') this.#totals.aborted += 1;
     if (reason === 'saturated') this.#totals.saturated += 1;
+    if (reason === 'pool-closed') this.#totals.refused += 1;
     this.#outbox.emit({ type: 'acquire-rejected', ...this.#of, reason, waitedMs });
   }
 }

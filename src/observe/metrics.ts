@@ -28,6 +28,8 @@ export interface Totals {
   timedOut: number;
   aborted: number;
   saturated: number;
+  /** Waiting when the pool closed, or after it. */
+  refused: number;
   /** Leases reported as held for too long, and leases taken back for it. */
   leaking: number;
   overdue: number;
@@ -51,6 +53,7 @@ export const noTotals = (): Totals => ({
   timedOut: 0,
   aborted: 0,
   saturated: 0,
+  refused: 0,
   leaking: 0,
   overdue: 0,
 });

@@ -1,7 +1,7 @@
 // Leases over a bare link, without a pool or a connection: a client, and the lease's controls.
 
 import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
-import { AbortFanout } from '../../src/connect/abort-fanout.ts';
+import { AbortFanout } from '../../src/abort-fanout.ts';
 import type { LeaseContext } from '../../src/connect/connector.ts';
 import { LeaseClient } from '../../src/connect/lease-client.ts';
 import type { LeaseTransport } from '../../src/connect/lease-transport.ts';
