@@ -1,6 +1,7 @@
 // What a caller of `acquire` asked for, checked and with defaults filled in.
 
 import type { ServerNotificationHandler, ServerRequestHandler } from './connect/connector.ts';
+import { checkKnown } from './known-members.ts';
 import { checkTimeout } from './options.ts';
 import type { HeaderRecord, HeaderSource, SessionTarget } from './target.ts';
 import { checkHeaders } from './target-check.ts';
@@ -83,12 +84,7 @@ function mergeHeaders(base: HeaderRecord, own: HeaderRecord | undefined): Header
 }
 
 function checkAcquireOptions(options: AcquireOptions): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError('Expected the acquire options to be an object');
-  }
-  for (const name of Object.keys(options)) {
-    if (!KNOWN.has(name)) throw new TypeError(`Unknown acquire option \`${name}\``);
-  }
+  checkKnown('acquire option', options, KNOWN);
   const { signal, timeoutMs, headers, onRequest, onNotification } = options;
   checkSignal(signal);
   if (timeoutMs !== undefined) checkTimeout('timeoutMs', timeoutMs, 1);

@@ -14,6 +14,7 @@ export type {
   ServerRequestHandler,
 } from './connect/connector.ts';
 export { createFence, type Fence, type FenceOptions } from './connect/fence.ts';
+export type { StreamEnd } from './connect/fenced-request.ts';
 export {
   type AcquirePhase,
   AcquireTimeoutError,
@@ -42,6 +43,7 @@ export type {
 export type { Logger } from './observe/log.ts';
 export type { KeyStats, PoolStats, SessionCounts, Totals } from './observe/metrics.ts';
 export type { SessionPoolOptions } from './options.ts';
+export type { Failure } from './policy/failure.ts';
 export type { RetireFilter, RetireOptions, SessionFilter, SessionInfo } from './retire.ts';
 export { SessionPool, type SessionPoolEnvironment } from './session-pool.ts';
 export type {

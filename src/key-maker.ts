@@ -92,7 +92,8 @@ export class KeyMaker {
 
   #keyOfPlain(target: PlainTarget): TargetKey {
     const found = this.#plain.get(target.url)?.get(target.identity);
-    if (found === undefined) return this.#learnPlain(target);
+    // What is no sound member is refused where targets are checked.
+    if (found === undefined || !hasSoundMembers(target)) return this.#learnPlain(target);
     // All else was checked when this URL and identity were first seen.
     checkHeaderSource(target.headers);
     return found;
@@ -209,6 +210,21 @@ export class KeyMaker {
 }
 
 /** A target whose key depends on nothing but its URL and its identity. */
+const PLAIN_MEMBERS = new Set([
+  ...['url', 'identity', 'headers', 'authProvider', 'affinity', 'leasesPerSession'],
+  ...['notifications', 'transport', 'clientInfo', 'capabilities'],
+]);
+
+function hasSoundMembers(target: PlainTarget): boolean {
+  // The two or three that nearly all targets have are told first.
+  for (const name in target) {
+    if (name === 'url' || name === 'identity' || name === 'headers') continue;
+    if (!PLAIN_MEMBERS.has(name)) return false;
+  }
+  const { authProvider } = target;
+  return authProvider === undefined || (typeof authProvider === 'object' && authProvider !== null);
+}
+
 type PlainTarget = HttpTarget & { readonly url: string; readonly identity: string };
 
 function isPlain(target: SessionTarget): target is PlainTarget {

@@ -49,6 +49,17 @@ export class Lease<C = Client> {
     this.reused = session.wasLent;
   }
 
+  static {
+    // What `console.log` asks for. Not a member, for its name is no name that a declaration can
+    // have.
+    const show = function (this: Lease<unknown>): string {
+      return `Lease ${JSON.stringify(this)}`;
+    };
+    Object.defineProperty(Lease.prototype, Symbol.for('nodejs.util.inspect.custom'), {
+      value: show,
+    });
+  }
+
   /**
    * The client, for this lease only. After the lease has ended its calls reject with
    * `LEASE_RELEASED`; a client that a custom connector shares between leases can't tell, so there
@@ -61,9 +72,12 @@ export class Lease<C = Client> {
     return this.#client as C;
   }
 
-  /** The `Mcp-Session-Id` of the session, where it has one. A secret: don't log it. */
+  /**
+   * The `Mcp-Session-Id` of the session, where it has one, while the lease lives. A secret: don't
+   * log it.
+   */
   get sessionId(): string | undefined {
-    return this.session.connection?.sessionId;
+    return this.#endReason === undefined ? this.session.connection?.sessionId : undefined;
   }
 
   /**
@@ -95,6 +109,15 @@ export class Lease<C = Client> {
   [Symbol.asyncDispose](): Promise<void> {
     this.release();
     return Promise.resolve();
+  }
+
+  /** What a logger gets to see: a lease holds credentials and a session id. */
+  toJSON(): { readonly key: string; readonly reused: boolean; readonly ended: string | false } {
+    return {
+      key: this.#lender.label,
+      reused: this.reused,
+      ended: this.#endReason ?? false,
+    };
   }
 
   /** @internal How it ended; `undefined` while it lives. */

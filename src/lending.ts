@@ -3,6 +3,7 @@
 
 import type { AcquireRequest } from './acquire-request.ts';
 import { type LeaseEndReason, OpenError } from './errors.ts';
+import { invariant } from './invariant.ts';
 import { Lease, type Lender } from './lease.ts';
 import type { Loss } from './loss.ts';
 import type { RetireReason } from './observe/events.ts';
@@ -27,7 +28,6 @@ export interface LendingKey<C> extends Lender<C> {
 const LEASE_END: Partial<Record<RetireReason, LeaseEndReason>> = {
   lost: 'session-lost',
   retired: 'retired',
-  'lease-overdue': 'lease-overdue',
   'pool-closed': 'pool-closed',
 };
 
@@ -42,6 +42,7 @@ export function grant<C>(
   now: number,
 ): Lease<C> | OpenError {
   const { connection } = session;
+  invariant(key.ledger.sessions.has(session), 'Invariant I8: a session is lent for its own key');
   const lease = new Lease(key, session, request, now);
   key.ledger.lease(session, key.limits.leasesPerSession, now);
   session.leases.append(lease);
@@ -77,7 +78,7 @@ export function endLease<C>(
   if (!lease.end(reason, undefined)) return 'ended-before';
   const { session } = lease;
   // Order: foreign code first, while the books are as they were. It may take the session down.
-  const isTainted = reason === 'released' && giveBack(lease);
+  const isTainted = giveBack(lease);
   key.report.leaseEnded(reason, now - lease.grantedAt, detail);
   if (!session.leases.remove(lease)) return 'ended-before';
   key.ledger.unlease(session, key.limits.leasesPerSession);
@@ -85,9 +86,12 @@ export function endLease<C>(
   if (session.retireReason !== undefined) return session.retireReason;
   if (key.closed) return 'pool-closed';
   if (session.generation < key.generation) return 'retired';
-  // State that a shared or affine session keeps is what its borrowers share it for.
+  // A shared or affine session goes on for its other borrowers, who share its state on purpose.
   const isExclusive = key.limits.leasesPerSession === 1 && key.key.affinity === undefined;
-  return isTainted && isExclusive ? 'tainted' : undefined;
+  if (!isExclusive) return undefined;
+  // What an overdue borrower left running on the session can't be told.
+  if (reason === 'lease-overdue') return 'lease-overdue';
+  return isTainted ? 'tainted' : undefined;
 }
 
 /** Takes all leases off a session that is taken down, in the books; `endTaken` tells them. */

@@ -92,10 +92,19 @@ async function inTime<T>(
   }
 }
 
+/** A connection that can't be used is closed as far as it goes: it may hold a socket. */
+function closeWhatCame(connection: Partial<Connection<unknown>> | null | undefined): void {
+  for (const part of [connection?.client, connection?.transport]) {
+    const isClosable = typeof (part as { close?: unknown } | undefined)?.close === 'function';
+    if (isClosable) Promise.resolve((part as { close(): unknown }).close()).catch(() => undefined);
+  }
+}
+
 /** @throws TypeError unless `connection` has the members that the pool can't do without. */
 function checked<C>(connection: Connection<C>): Connection<C> {
   for (const part of ['client', 'transport'] as const) {
     if (typeof connection?.[part]?.close !== 'function') {
+      closeWhatCame(connection);
       throw new TypeError(`Expected the connector to give a \`${part}\` with a \`close\` method`);
     }
   }

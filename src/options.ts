@@ -8,91 +8,92 @@ import { MAX_TIMER_MS } from './clock.ts';
 import type { Connector } from './connect/connector.ts';
 import type { EventSink } from './observe/events.ts';
 import type { Logger } from './observe/log.ts';
+import { checkClientIdentity } from './target-check.ts';
 
 /** Durations are in milliseconds. Every option may be left out. */
 export interface SessionPoolOptions<C = Client> {
   /** Sent with `initialize`, part of every key. Default: this library's name and version. */
-  readonly clientInfo?: Implementation;
+  readonly clientInfo?: Implementation | undefined;
   /** Sent with `initialize`, part of every key. Default: `{}`. */
-  readonly capabilities?: ClientCapabilities;
+  readonly capabilities?: ClientCapabilities | undefined;
   /** Passed to every SDK `Client` that is lent, `capabilities` excepted. Default: `{}`. */
-  readonly clientOptions?: Omit<ClientOptions, 'capabilities'>;
+  readonly clientOptions?: Omit<ClientOptions, 'capabilities'> | undefined;
   /** Sessions of one key, in whatever state. Integer, minimum 1. Default: 10. */
-  readonly maxSessionsPerKey?: number;
+  readonly maxSessionsPerKey?: number | undefined;
   /**
    * Sessions of all keys. When it is reached, an idle session of the least recently used key gives
    * way; sessions with affinity do not. Integer, minimum 1. Default: 1,000.
    */
-  readonly maxSessions?: number;
+  readonly maxSessions?: number | undefined;
   /**
    * Keys with sessions or waiters. Over it: `POOL_SATURATED`. Integer, minimum 1. Default: 10,000.
    */
-  readonly maxKeys?: number;
+  readonly maxKeys?: number | undefined;
   /** Waiting acquires of one key. Over it: `POOL_SATURATED`. Integer, minimum 1. Default: 1,000. */
-  readonly maxWaitersPerKey?: number;
+  readonly maxWaitersPerKey?: number | undefined;
   /** Sessions of one key being opened at once. Integer, minimum 1. Default: 4. */
-  readonly maxOpeningPerKey?: number;
+  readonly maxOpeningPerKey?: number | undefined;
   /**
    * Concurrent leases on one session: 1 lends it exclusively, n shares it. Integer, minimum 1.
    * Default: 1. A target may say otherwise.
    */
-  readonly leasesPerSession?: number;
+  readonly leasesPerSession?: number | undefined;
   /** The wait of an acquire, from its call. Minimum 1. Default: 30,000. */
-  readonly acquireTimeoutMs?: number;
+  readonly acquireTimeoutMs?: number | undefined;
   /**
    * A whole open, from the connector's call to a session that can be lent. Minimum 1. Default:
    * 10,000.
    */
-  readonly connectTimeoutMs?: number;
+  readonly connectTimeoutMs?: number | undefined;
   /** A whole teardown, from its first rung. Minimum 1. Default: 5,000. */
-  readonly closeTimeoutMs?: number;
+  readonly closeTimeoutMs?: number | undefined;
   /**
    * A lease held for longer is taken back, from its grant. Minimum 1; `Infinity`: never. Looked at
    * once a second at most. Default: `Infinity`.
    */
-  readonly maxLeaseMs?: number;
+  readonly maxLeaseMs?: number | undefined;
   /**
    * A lease held for longer is reported once, with the stack of its acquire. Costs a stack per
    * acquire. Minimum 1; `Infinity`: never. Default: `Infinity`.
    */
-  readonly leakWarningMs?: number;
+  readonly leakWarningMs?: number | undefined;
   /**
    * An idle session is closed, from its last release. Minimum 1; `Infinity`: never. Default:
    * 300,000.
    */
-  readonly idleTimeoutMs?: number;
+  readonly idleTimeoutMs?: number | undefined;
   /** The same for sessions with affinity. Minimum 1; `Infinity`: never. Default: 1,800,000. */
-  readonly affinityIdleTimeoutMs?: number;
+  readonly affinityIdleTimeoutMs?: number | undefined;
   /**
    * A session is not lent any more, from its open, ± 10 % by chance. Does not apply with affinity.
    * Minimum 1; `Infinity`: never. Default: 1,800,000.
    */
-  readonly maxLifetimeMs?: number;
+  readonly maxLifetimeMs?: number | undefined;
   /**
    * A session idle for longer is probed before it is lent. Minimum 0; `Infinity`: never. Default:
    * 60,000.
    */
-  readonly probeAfterIdleMs?: number;
+  readonly probeAfterIdleMs?: number | undefined;
   /** A probe, from its start. Minimum 1. Default: 5,000. */
-  readonly probeTimeoutMs?: number;
+  readonly probeTimeoutMs?: number | undefined;
   /** Refuses targets without `identity` (`IDENTITY_REQUIRED`). Default: `false`. */
-  readonly requireIdentity?: boolean;
+  readonly requireIdentity?: boolean | undefined;
   /** Bytes of one message from a server. Over it the call fails. Minimum 1. Default: 16 MiB. */
-  readonly maxMessageBytes?: number;
+  readonly maxMessageBytes?: number | undefined;
   /**
    * A pino logger or one alike. Default: pino on stderr at the level that the environment variable
    * `MCP_SESSION_POOL_LOG` names, else none.
    */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
   /** Receives every event. It can neither delay nor change the pool. Default: none. */
-  readonly onEvent?: EventSink;
+  readonly onEvent?: EventSink | undefined;
   /**
    * undici dispatcher for HTTP, or one by origin: proxies, TLS and the like go here. Never closed
    * by the pool. Default: one undici `Pool` per origin.
    */
-  readonly dispatcher?: Dispatcher | ((origin: string) => Dispatcher);
+  readonly dispatcher?: Dispatcher | ((origin: string) => Dispatcher) | undefined;
   /** Opens sessions instead of the built-in connectors. */
-  readonly connector?: Connector<C>;
+  readonly connector?: Connector<C> | undefined;
 }
 
 /** Options with every default filled in. */
@@ -210,6 +211,11 @@ export function resolveOptions<C>(options: SessionPoolOptions<C>): ResolvedOptio
     numbers[name] = (given[name] as number | undefined) ?? NUMBER_RULES[name].default;
   }
   checkLogger(options.logger);
+  checkClientIdentity(options);
+  const { dispatcher } = options;
+  if (typeof dispatcher === 'object' && typeof dispatcher.dispatch !== 'function') {
+    throw new TypeError('Expected `dispatcher` to have a method `dispatch`, or to be a function');
+  }
   return {
     ...numbers,
     clientInfo: options.clientInfo ?? CLIENT_INFO,

@@ -1,6 +1,7 @@
 // Which sessions a `retire` call means.
 
 import type { KeyMaker } from './key-maker.ts';
+import { checkKnown } from './known-members.ts';
 import type { SlotState } from './policy/ledger.ts';
 import type { Session } from './session.ts';
 import type { SubPool } from './sub-pool.ts';
@@ -37,18 +38,14 @@ export interface RetireOptions {
 
 /** @throws TypeError for an unknown member: a typo must not retire everything. */
 export function checkRetireFilter(filter: RetireFilter | undefined, options: RetireOptions): void {
+  checkKnown('retire option', options, new Set(['leased']));
   const { leased } = options;
   if (leased !== undefined && leased !== 'when-released' && leased !== 'now') {
     throw new TypeError("Expected `leased` to be 'when-released' or 'now'");
   }
   if (filter === undefined || typeof filter === 'function') return;
-  if (typeof filter !== 'object' || filter === null) {
-    throw new TypeError('Expected the filter to be an object or a function');
-  }
+  checkKnown('filter member', filter, new Set(['url', 'identity', 'affinity']));
   for (const [name, value] of Object.entries(filter)) {
-    if (name !== 'url' && name !== 'identity' && name !== 'affinity') {
-      throw new TypeError(`Unknown filter member \`${name}\``);
-    }
     if (value === undefined) {
       throw new TypeError(`Expected filter member \`${name}\` to have a value`);
     }

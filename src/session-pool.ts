@@ -10,11 +10,13 @@ import type { Connector } from './connect/connector.ts';
 import { createDefaultConnector } from './connect/default-connector.ts';
 import { PoolClosedError, PoolSaturatedError } from './errors.ts';
 import { KeyMaker, type TargetKey } from './key-maker.ts';
+import { checkKnown } from './known-members.ts';
 import type { Lease } from './lease.ts';
 import { KeyReporter } from './observe/key-reporter.ts';
 import { defaultLogger } from './observe/log.ts';
 import { noTotals, type PoolStats, sessionCounts } from './observe/metrics.ts';
 import { Outbox } from './observe/outbox.ts';
+import { TroubleReporter } from './observe/trouble-reporter.ts';
 import { checkTimeout, resolveOptions, type SessionPoolOptions } from './options.ts';
 import { noCounts, sessionCount } from './policy/ledger.ts';
 import type { KeyId } from './policy/session-key.ts';
@@ -52,6 +54,7 @@ export class SessionPool<C = Client> {
   readonly #keyMaker: KeyMaker;
   readonly #subPools = new Map<KeyId, SubPool<C>>();
   readonly #timer: PoolTimer;
+  readonly #troubles: TroubleReporter;
   #closing: Closing | undefined;
 
   /**
@@ -65,6 +68,10 @@ export class SessionPool<C = Client> {
     const { clock = systemClock, random = Math.random } = environment;
     const logger = resolved.logger ?? defaultLogger(process.env['MCP_SESSION_POOL_LOG']);
     const counts = noCounts();
+    const totals = noTotals();
+    const outbox = new Outbox(clock, resolved.onEvent, logger);
+    const serverOf = (label: string): string => this.#serverOf(label);
+    this.#troubles = new TroubleReporter({ clock, totals, outbox, serverOf });
     this.#keyMaker = new KeyMaker(resolved);
     this.#timer = new PoolTimer(clock, (now) => this.#tick(now));
     this.#host = {
@@ -75,11 +82,16 @@ export class SessionPool<C = Client> {
       // else.
       connector:
         resolved.connector ??
-        (createDefaultConnector({ ...resolved, clock, random }) as Connector<never>),
+        (createDefaultConnector({
+          ...resolved,
+          clock,
+          random,
+          onTrouble: (key, error) => this.#troubles.report(key, error),
+        }) as Connector<never>),
       counts,
-      totals: noTotals(),
+      totals,
       aborts: new AbortFanout(),
-      outbox: new Outbox(clock, resolved.onEvent, logger),
+      outbox,
       crew: new TeardownCrew(clock, resolved.closeTimeoutMs),
       room: new PoolRoom(resolved.maxSessions, counts, () => this.#subPools.values()),
       loose: 0,
@@ -149,7 +161,8 @@ export class SessionPool<C = Client> {
   }
 
   /** Counts as of now, as plain data. `perKey` adds a row per key. */
-  stats(options: { readonly perKey?: boolean } = {}): PoolStats {
+  stats(options: { readonly perKey?: boolean | undefined } = {}): PoolStats {
+    checkKnown('stats option', options, new Set(['perKey']));
     const { counts, totals, crew, outbox } = this.#host;
     const stats: PoolStats = {
       sessions: sessionCounts(counts),
@@ -180,6 +193,7 @@ export class SessionPool<C = Client> {
    */
   close(options: CloseOptions = {}): Promise<CloseReport> {
     try {
+      checkKnown('close option', options, new Set(['drainTimeoutMs', 'signal']));
       if (options.drainTimeoutMs !== undefined) {
         checkTimeout('drainTimeoutMs', options.drainTimeoutMs, 0);
       }
@@ -210,6 +224,11 @@ export class SessionPool<C = Client> {
       this.#subPools.set(key.id, subPool);
     }
     return subPool;
+  }
+
+  #serverOf(label: string): string {
+    for (const { key } of this.#subPools.values()) if (key.label === label) return key.server;
+    return 'unknown';
   }
 
   /** For what ends before it reaches a sub-pool. */
@@ -257,7 +276,9 @@ export class SessionPool<C = Client> {
     outbox.emit({ type: 'pool-closing', sessions: sessionCount(counts), drainTimeoutMs });
     // With a drain, the last deadline begins at its end: who is released in it has all the time.
     if (drainTimeoutMs === 0) this.#host.crew.startFinalDeadline();
-    for (const subPool of [...this.#subPools.values()]) subPool.close();
+    // One error for all who wait: 20,000 stacks would hold the event loop for 150 ms.
+    const error = new PoolClosedError();
+    for (const subPool of [...this.#subPools.values()]) subPool.close(error);
     return closing;
   }
 }

@@ -4,7 +4,7 @@
 // probe or a teardown settles, changes the ledger, and advances.
 
 import type { AcquireRequest } from './acquire-request.ts';
-import { type LeaseEndReason, OpenError, PoolClosedError } from './errors.ts';
+import { type LeaseEndReason, OpenError, type PoolClosedError } from './errors.ts';
 import { InvariantError, invariant, present } from './invariant.ts';
 import type { TargetKey } from './key-maker.ts';
 import type { Lease } from './lease.ts';
@@ -20,7 +20,7 @@ import { retirementOf } from './policy/retirement.ts';
 import type { PoolHost } from './pool-host.ts';
 import type { RoomTaker } from './pool-room.ts';
 import { type ProbingKey, probe } from './probe.ts';
-import { join, type QueueKey, refuse } from './queue.ts';
+import { join, refuse } from './queue.ts';
 import type { Session } from './session.ts';
 import { type KeptKey, Upkeep } from './upkeep.ts';
 import type { Waiter } from './waiter.ts';
@@ -29,14 +29,7 @@ type GrantStep = Extract<Step, 'grant-spare' | 'grant-idle'>;
 type Granted<C> = Lease<C> | OpenError;
 
 export class SubPool<C>
-  implements
-    KeyView,
-    LendingKey<C>,
-    OpeningKey<C>,
-    ProbingKey<C>,
-    KeptKey<C>,
-    QueueKey<C>,
-    RoomTaker
+  implements KeyView, LendingKey<C>, OpeningKey<C>, ProbingKey<C>, KeptKey<C>, RoomTaker
 {
   readonly key: TargetKey;
   readonly host: PoolHost<C>;
@@ -46,8 +39,8 @@ export class SubPool<C>
   readonly upkeep: Upkeep<C>;
   /** Raised to retire all sessions of the key at once, those being opened included. */
   generation = 0;
-  /** Set once, by `close`. */
-  closed = false;
+  /** Set once, by `close`: what waiters are refused with. */
+  #closedWith: PoolClosedError | undefined;
   lastUsedAt = 0;
   readonly #opener: Opener<C>;
   /** While a turn runs, foreign code that comes back in leaves what it causes to that turn. */
@@ -65,6 +58,10 @@ export class SubPool<C>
     this.report = new KeyReporter(host.totals, host.outbox, key);
     this.#opener = new Opener(this);
     this.upkeep = new Upkeep(this, this.#opener);
+  }
+
+  get closed(): boolean {
+    return this.#closedWith !== undefined;
   }
 
   get label(): string {
@@ -192,9 +189,12 @@ export class SubPool<C>
     this.advance();
   }
 
-  /** Refuses waiters, gives up opens and probes, takes idle sessions down. Leases go on. */
-  close(): void {
-    this.closed = true;
+  /**
+   * Refuses waiters with `error`, gives up opens and probes, takes idle sessions down. Leases go
+   * on.
+   */
+  close(error: PoolClosedError): void {
+    this.#closedWith = error;
     for (const session of this.ledger.sessions) {
       if (session.state === 'opening') this.#opener.giveUp(session);
       else if (session.state !== 'leased') this.#takeDownPaced(session);
@@ -213,7 +213,7 @@ export class SubPool<C>
     const { waiters, idle } = this.ledger;
     switch (step) {
       case 'refuse':
-        return refuse(this, present(waiters.first), new PoolClosedError(), 'pool-closed');
+        return refuse(this, present(waiters.first), this.#closedWith, 'pool-closed');
       case 'grant-spare':
       case 'grant-idle':
         return this.#lendTo(present(waiters.first), step, now);

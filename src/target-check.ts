@@ -1,7 +1,14 @@
 // Checks targets and headers at the door, so that bad input is a clear error before anything is
 // opened, counted or queued for it. Messages never show a value that could be a credential.
 
-import type { HeaderRecord, HeaderSource, SessionTarget } from './target.ts';
+import { checkKnown } from './known-members.ts';
+import type {
+  HeaderRecord,
+  HeaderSource,
+  HttpTarget,
+  SessionTarget,
+  StdioTarget,
+} from './target.ts';
 
 /** Headers that belong to the transport. A caller's would override or smuggle (hazard G7, S1). */
 export const RESERVED_HEADERS: ReadonlySet<string> = new Set([
@@ -20,6 +27,14 @@ export const RESERVED_HEADERS: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
+const SCOPE_MEMBERS = ['identity', 'affinity', 'leasesPerSession', 'clientInfo', 'capabilities'];
+const HTTP_MEMBERS = new Set([
+  ...SCOPE_MEMBERS,
+  ...['url', 'transport', 'authProvider', 'headers', 'notifications'],
+]);
+const STDIO_MEMBERS = new Set([...SCOPE_MEMBERS, 'command', 'args', 'env', 'cwd']);
+const CUSTOM_MEMBERS = new Set([...SCOPE_MEMBERS, 'server', 'connect']);
+
 const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
@@ -29,23 +44,37 @@ export function checkTarget(target: SessionTarget): void {
     throw new TypeError(`Expected the target to be an object, got ${kindOf(target)}`);
   }
   checkScope(target);
-  if ('url' in target) {
-    checkUrl(target.url);
-    const { transport, headers } = target;
-    if (transport !== undefined && transport !== 'streamable-http' && transport !== 'sse') {
-      throw new TypeError("Expected `transport` to be 'streamable-http' or 'sse'");
-    }
-    return checkHeaderSource(headers);
-  }
-  if ('command' in target) return checkString('command', target.command);
+  if ('url' in target) return checkHttp(target);
+  if ('command' in target) return checkStdio(target);
   if (!('server' in target) || !('connect' in target)) {
     throw new TypeError(
       'Expected the target to have `url`, or `command`, or `server` and `connect`',
     );
   }
+  checkKnown('target member', target, CUSTOM_MEMBERS);
   checkString('server', target.server);
   if (typeof target.connect !== 'function') {
     throw new TypeError(`Expected \`connect\` to be a function, got ${kindOf(target.connect)}`);
+  }
+}
+
+/**
+ * Checks what a client says of itself. @throws TypeError unless `clientInfo` has a name and a
+ * version and `capabilities` is an object.
+ */
+export function checkClientIdentity(of: {
+  readonly clientInfo?: unknown;
+  readonly capabilities?: unknown;
+}): void {
+  const { clientInfo, capabilities } = of;
+  if (clientInfo !== undefined) {
+    const { name, version } = Object(clientInfo) as { name?: unknown; version?: unknown };
+    if (typeof name !== 'string' || typeof version !== 'string') {
+      throw new TypeError('Expected `clientInfo` to have a `name` and a `version`, both strings');
+    }
+  }
+  if (capabilities !== undefined && !isRecord(capabilities)) {
+    throw new TypeError(`Expected \`capabilities\` to be an object, got ${kindOf(capabilities)}`);
   }
 }
 
@@ -74,8 +103,39 @@ export function checkHeaders(headers: HeaderRecord): void {
   }
 }
 
+function checkHttp(target: HttpTarget): void {
+  checkKnown('target member', target, HTTP_MEMBERS);
+  checkUrl(target.url);
+  const { transport, headers, notifications, authProvider } = target;
+  if (transport !== undefined && transport !== 'streamable-http' && transport !== 'sse') {
+    throw new TypeError("Expected `transport` to be 'streamable-http' or 'sse'");
+  }
+  if (notifications !== undefined && typeof notifications !== 'boolean') {
+    throw new TypeError(`Expected \`notifications\` to be a boolean, got ${kindOf(notifications)}`);
+  }
+  if (authProvider !== undefined && (typeof authProvider !== 'object' || authProvider === null)) {
+    throw new TypeError(`Expected \`authProvider\` to be an object, got ${kindOf(authProvider)}`);
+  }
+  checkHeaderSource(headers);
+}
+
+function checkStdio(target: StdioTarget): void {
+  checkKnown('target member', target, STDIO_MEMBERS);
+  checkString('command', target.command);
+  const { args, env, cwd } = target;
+  const isText = (value: unknown): boolean => typeof value === 'string';
+  if (args !== undefined && !(Array.isArray(args) && args.every(isText))) {
+    throw new TypeError('Expected `args` to be an array of strings');
+  }
+  if (env !== undefined && !(isRecord(env) && Object.values(env).every(isText))) {
+    throw new TypeError('Expected `env` to be a record of strings');
+  }
+  if (cwd !== undefined) checkString('cwd', cwd);
+}
+
 function checkScope(target: SessionTarget): void {
   const { identity, affinity, leasesPerSession } = target;
+  checkClientIdentity(target);
   if (identity !== undefined) checkString('identity', identity);
   if (affinity !== undefined) checkString('affinity', affinity);
   if (leasesPerSession === undefined) return;
@@ -97,6 +157,9 @@ function checkString(name: string, value: unknown): void {
     throw new TypeError(`Expected \`${name}\` to be a non-empty string, got ${kindOf(value)}`);
   }
 }
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const kindOf = (value: unknown): string => {
   if (value === null) return 'null';

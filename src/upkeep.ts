@@ -2,6 +2,7 @@
 // too long, leases held for too long. Looks only when something can be due.
 
 import { AcquireTimeoutError } from './errors.ts';
+import type { Lease } from './lease.ts';
 import type { RetireReason } from './observe/events.ts';
 import type { Opener } from './opener.ts';
 import type { KeyLimits } from './policy/key-limits.ts';
@@ -15,6 +16,7 @@ export interface KeptKey<C> extends QueueKey<C> {
   readonly generation: number;
   readonly limits: KeyLimits;
   takeDown(session: Session<C>, reason: RetireReason): void;
+  endLease(lease: Lease<C>, reason: 'lease-overdue'): void;
 }
 
 /** Ages need not be seen to the millisecond: keys wake together, once a second at most. */
@@ -105,9 +107,7 @@ export class Upkeep<C> {
         lease.wasReported = true;
         this.#key.report.leaking(heldMs, lease.request.stack ?? '');
       }
-      // What an overdue borrower left running on the session can't be told, so the session goes
-      // too.
-      if (heldMs >= maxLeaseMs) return this.#key.takeDown(session, 'lease-overdue');
+      if (heldMs >= maxLeaseMs) this.#key.endLease(lease, 'lease-overdue');
     }
   }
 

@@ -2,6 +2,7 @@
 
 import type { AbortFanout } from './abort-fanout.ts';
 import type { AcquireRequest } from './acquire-request.ts';
+import { InvariantError } from './invariant.ts';
 import type { Lease } from './lease.ts';
 
 export class Waiter<C> {
@@ -18,6 +19,7 @@ export class Waiter<C> {
   readonly #resolve: (lease: Lease<C>) => void;
   readonly #reject: (error: unknown) => void;
   #stopListening: (() => void) | undefined;
+  #isSettled = false;
 
   constructor(
     request: AcquireRequest,
@@ -39,12 +41,18 @@ export class Waiter<C> {
   }
 
   resolve(lease: Lease<C>): void {
-    this.#stopListening?.();
+    this.#settle();
     this.#resolve(lease);
   }
 
   reject(error: unknown): void {
-    this.#stopListening?.();
+    this.#settle();
     this.#reject(error);
+  }
+
+  #settle(): void {
+    if (this.#isSettled) throw new InvariantError('Invariant I5: an acquire settles once');
+    this.#isSettled = true;
+    this.#stopListening?.();
   }
 }

@@ -108,3 +108,26 @@ test('the default logger takes a level, and the usual one in place of nonsense',
     expect(defaultLogger(level)).toHaveProperty('level', 'info');
   }
 });
+
+test('a lease that is logged or shown tells no header, address or session id', async () => {
+  const { pool, clock } = makePool();
+  const pending = pool.acquire(
+    {
+      url: 'https://u:SECRET1@one.example/mcp?key=SECRET2',
+      identity: 'a',
+      headers: { authorization: 'SECRET3' },
+    },
+    { headers: { 'x-token': 'SECRET4' } },
+  );
+  await clock.settle();
+  const lease = await pending;
+  const shown = [
+    JSON.stringify({ lease }),
+    inspect(lease, { depth: 9 }),
+    inspect(pool, { depth: 9 }),
+  ];
+  expect(shown.join()).toContain('"reused":false');
+  expect(shown.join()).not.toMatch(/SECRET/);
+  lease.release();
+  expect(lease.sessionId).toBeUndefined();
+});

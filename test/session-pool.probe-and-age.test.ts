@@ -257,12 +257,15 @@ describe('a lease held for too long', () => {
     ]);
   });
 
-  test('on a shared session takes the others with it', async () => {
-    const { lease, clock } = makePool({ maxLeaseMs: 1_000, leasesPerSession: 2 });
+  test('on a shared session ends alone', async () => {
+    const { lease, clock, pool } = makePool({ maxLeaseMs: 1_000, leasesPerSession: 2 });
     const first = await lease();
     await clock.advance(900);
     const second = await lease();
     await clock.advance(200);
-    expect([first.signal.aborted, second.signal.aborted]).toEqual([true, true]);
+    expect([first.signal.aborted, second.signal.aborted]).toEqual([true, false]);
+    expect(pool.stats()).toMatchObject({ sessions: { leased: 1 }, totals: { overdue: 1 } });
+    second.release();
+    expect(pool.stats().sessions.idle).toBe(1);
   });
 });

@@ -81,3 +81,46 @@ test('a logger without a method that is needed is refused at the door', () => {
   const logger = { debug: () => {}, info: () => {}, warn: () => {} };
   expect(() => makePool({ logger: logger as never })).toThrow(/`logger`.*`error`/);
 });
+
+test('a lease that is discarded is given back, so that a shared session cancels its calls', async () => {
+  const { lease, connector } = makePool({ leasesPerSession: 2 });
+  const [first, second] = [await lease(), await lease()];
+  first.discard('broken');
+  expect(connector.last.count('giveBack')).toBe(1);
+  expect(second.signal.aborted).toBe(false);
+  second.release();
+});
+
+test.each([
+  [{ dispatcher: {} }, /`dispatcher`/],
+  [{ clientInfo: { name: 'x' } }, /`clientInfo`/],
+  [{ capabilities: [] }, /`capabilities`/],
+])('the option %j is refused at the door', (options, message) => {
+  expect(() => makePool(options as never)).toThrow(message);
+});
+
+test.each([
+  [{ url: 'http://x/', idenity: 'a' }, /Unknown target member `idenity`/],
+  [{ url: 'http://x/', identity: 'a', affinty: 's' }, /Unknown target member `affinty`/],
+  [{ url: 'http://x/', notifications: 'yes' }, /`notifications`/],
+  [{ url: 'http://x/', clientInfo: 5 }, /`clientInfo`/],
+  [{ url: 'http://x/', identity: 'a', authProvider: 7 }, /`authProvider`/],
+  [{ url: 'http://x/', server: 's', connect: () => {}, identity: 'a' }, /Unknown target member/],
+  [{ command: 'node', args: 'x' }, /`args`/],
+  [{ command: 'node', env: { A: 1 } }, /`env`/],
+])('the target %j is refused at the door', async (target, message) => {
+  const { pool, warm } = makePool();
+  await warm({ url: 'http://x/', identity: 'a' });
+  await expect(pool.acquire(target as never)).rejects.toThrow(message);
+  expect(pool.stats().keys).toBe(1);
+});
+
+test('refusing 20,000 waiters costs no stack for each', async () => {
+  const { pool, clock } = makePool({ maxWaitersPerKey: 20_000, gates: { open: 'never' } });
+  const waiting = Array.from({ length: 20_000 }, () => watch(pool.acquire(TARGET)));
+  await clock.settle();
+  const closing = watch(pool.close());
+  await clock.advance(5_010);
+  expect(closing.state).toBe('fulfilled');
+  expect(new Set(waiting.map(({ error }) => error)).size).toBe(1);
+});

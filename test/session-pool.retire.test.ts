@@ -6,6 +6,8 @@ import { makePool, TARGET, targetOf, watch } from './support/pool-fixture.ts';
 
 const url = 'https://one.example/mcp';
 
+type Pool = ReturnType<typeof makePool>['pool'];
+
 describe('retire', () => {
   test('point 10: closes idle sessions now, leased ones when released, and counts both', async () => {
     const { pool, lease, warm, clock, connector } = makePool();
@@ -237,4 +239,30 @@ describe('retire', () => {
     pool.retire();
     expect((await lease()).reused).toBe(false);
   });
+});
+
+test('a retired session that is shared takes no further lease', async () => {
+  const { pool, lease, clock } = makePool({ leasesPerSession: 2 });
+  const held = await lease(targetOf('shared', { identity: 'alice' }));
+  expect(pool.retire({ identity: 'alice' })).toBe(1);
+  const next = await lease(targetOf('shared', { identity: 'alice' }));
+  expect(next.reused).toBe(false);
+  expect(next.session).not.toBe(held.session);
+  held.release();
+  next.release();
+  await clock.settle();
+  expect(pool.stats().sessions.idle).toBe(1);
+});
+
+test.each([
+  ['retire', (pool: Pool) => pool.retire(undefined, { lease: 'now' } as never)],
+  ['close', (pool: Pool) => pool.close({ drainTimeout: 5 } as never)],
+  ['stats', (pool: Pool) => pool.stats({ perkey: true } as never)],
+])('a misspelt option of %s is refused and changes nothing', async (_name, call) => {
+  const { pool, lease } = makePool();
+  const held = await lease();
+  await expect((async () => call(pool))()).rejects.toThrow(/Unknown .* option/);
+  expect(pool.stats().sessions.leased).toBe(1);
+  held.release();
+  await expect(lease()).resolves.toMatchObject({ reused: true });
 });

@@ -108,7 +108,7 @@ describe('use', () => {
     await pool.use(TARGET, (_client, lease) => lease.discard('dirty'));
     await clock.settle();
     expect(pool.stats().totals).toMatchObject({ released: 1, discarded: 1 });
-    expect(connector.count('giveBack')).toBe(1);
+    expect(connector.count('giveBack')).toBe(2);
     expect(pool.stats().sessions).toEqual({
       opening: 0,
       probing: 0,

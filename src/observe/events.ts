@@ -46,6 +46,11 @@ export type PoolEvent =
   | (Of<'session-opened'> & { readonly durationMs: number })
   | (Of<'session-open-failed'> & { readonly durationMs: number; readonly failure: Failure })
   | (Of<'session-probed'> & { readonly ok: boolean; readonly durationMs: number })
+  | (Of<'session-trouble'> & {
+      readonly failure: Failure;
+      /** Troubles of the whole pool since the last such event, this one included. */
+      readonly count: number;
+    })
   | (Of<'session-retired'> & { readonly reason: RetireReason })
   | (Of<'session-closed'> & { readonly reason: RetireReason; readonly outcome: TeardownOutcome })
   | (Of<'session-abandoned'> & { readonly reason: RetireReason; readonly outcome: TeardownOutcome })

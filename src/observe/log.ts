@@ -37,6 +37,7 @@ export function levelOf(event: PoolEvent): LogLevel {
   switch (event.type) {
     case 'session-abandoned':
     case 'session-open-failed':
+    case 'session-trouble':
     case 'lease-leaking':
       return 'warn';
     case 'session-probed':

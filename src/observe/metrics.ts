@@ -24,6 +24,8 @@ export interface Totals {
   closed: number;
   abandoned: number;
   unterminated: number;
+  /** What transports reported out of band, and what handlers of leases threw. */
+  troubles: number;
   /** Acquires that ended without a lease, by reason. */
   timedOut: number;
   aborted: number;
@@ -50,6 +52,7 @@ export const noTotals = (): Totals => ({
   closed: 0,
   abandoned: 0,
   unterminated: 0,
+  troubles: 0,
   timedOut: 0,
   aborted: 0,
   saturated: 0,
