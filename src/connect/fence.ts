@@ -11,6 +11,7 @@ import { fetch as undiciFetch } from 'undici';
 import { AbortFanout } from '../abort-fanout.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
+import { AnsweredCalls } from './answered-calls.ts';
 import { FencedRequest, type RequestObserver, type StreamEnd } from './fenced-request.ts';
 import { readPostedMessage } from './posted-message.ts';
 import { type Chain, StreamChains } from './stream-chains.ts';
@@ -65,6 +66,13 @@ export interface Fence {
    */
   readonly passThrough: FetchLike;
   /**
+   * The call with this JSON-RPC id has been answered. If its server holds the request open for
+   * another 100 ms, it is aborted then, and the reader of its stream is not told, which would take
+   * that for a reason to resume. Ended before, its connection is kept. A no-op for a call whose
+   * request is over, and once armed.
+   */
+  endCall(requestId: RequestId): void;
+  /**
    * Nothing new leaves: GETs park (a promise that never settles, since a rejection would feed a
    * retry loop), everything else rejects with `reason`. Bodies already handed out stay readable.
    * Idempotent. Default reason: `SessionLostError`, not executed.
@@ -96,6 +104,8 @@ class SessionFence implements Fence {
   readonly #open = new Set<FencedRequest>();
   /** Of these, those that serve a call: its POST, or the GET that resumes its stream. */
   readonly #calls = new Map<RequestId, FencedRequest>();
+  /** Of these, those that were answered. */
+  readonly #answered: AnsweredCalls;
   /** What `arm` was given, if anything. */
   #armReason: Error | undefined;
   /** What new requests reject with; defined once armed. */
@@ -114,6 +124,7 @@ class SessionFence implements Fence {
     this.#onStreamEnd = options.onStreamEnd;
     this.#clock = options.clock ?? systemClock;
     this.#chains = new StreamChains(this.#clock, options.random ?? Math.random, this.#aborts);
+    this.#answered = new AnsweredCalls(this.#clock, (id) => this.#cutCall(id, 'answered'));
   }
 
   readonly fetch: FetchLike = (url, init) => {
@@ -133,11 +144,16 @@ class SessionFence implements Fence {
     return this.#refusal !== undefined;
   }
 
+  endCall(requestId: RequestId): void {
+    if (!this.armed && this.#calls.has(requestId)) this.#answered.add(requestId);
+  }
+
   arm(reason?: Error): void {
     if (this.#refusal !== undefined) return;
     this.#armReason = reason;
     this.#refusal = reason ?? new SessionLostError('The session is closing', 'not-executed');
     this.#chains.clear();
+    this.#answered.clear();
     // Those under way are not aborted here: that would open a spare connection each (hazard 13b).
     for (const request of this.#open) if (request.asksForEvents) request.park();
   }
@@ -185,7 +201,7 @@ class SessionFence implements Fence {
     const errand = { url, init, asksForEvents: false, requestId, observer: { onOver } };
     const answer = this.#send(errand);
     // Order: after the cancel was handed to fetch, so that the server is told before it is cut off.
-    if (posted?.cancels !== undefined) this.#cancelCall(posted.cancels);
+    if (posted?.cancels !== undefined) this.#cutCall(posted.cancels, 'cancelled');
     return answer;
   }
 
@@ -197,6 +213,7 @@ class SessionFence implements Fence {
         this.#open.delete(request);
         if (requestId !== undefined && this.#calls.get(requestId) === request) {
           this.#calls.delete(requestId);
+          this.#answered.delete(requestId);
         }
         observer.onOver(end);
       };
@@ -219,11 +236,10 @@ class SessionFence implements Fence {
     });
   }
 
-  #cancelCall(requestId: RequestId): void {
+  /** Nobody waits for the call any more: ends what serves it, and what would resume it. */
+  #cutCall(requestId: RequestId, how: 'cancelled' | 'answered'): void {
     this.#chains.cancelCall(requestId);
-    this.#calls
-      .get(requestId)
-      ?.cancelCall(new DOMException('The call was cancelled', 'AbortError'));
+    this.#calls.get(requestId)?.cutCall(new DOMException(`The call was ${how}`, 'AbortError'));
   }
 
   #tellStreamEnd(end: StreamEnd): void {

@@ -118,10 +118,10 @@ export class FencedRequest {
   }
 
   /**
-   * Ends the request now, because the call that it serves was cancelled. The reader of an event
-   * stream is not told: the SDK would take it as a reason to resume the stream.
+   * Ends the request now, because the call that it serves was cancelled, or answered. The reader of
+   * an event stream is not told: the SDK would take it as a reason to resume the stream.
    */
-  cancelCall(reason: unknown): void {
+  cutCall(reason: unknown): void {
     if (this.#scanner === undefined) this.abandon(reason);
     else this.#body?.fallSilent();
   }

@@ -39,6 +39,8 @@ export class HttpSession implements Connection<Client> {
   readonly #link: SessionLink;
   /** Clients that are lent, and their transports. */
   readonly #lent = new Map<Client, LeaseTransport>();
+  /** Cancels that rung 1 sends, which never reject. Rung 2 waits for them. */
+  #cancels: readonly Promise<void>[] = [];
 
   constructor(target: HttpTarget, context: ConnectContext, shared: HttpShared) {
     const { options, dispatchers, validators } = shared;
@@ -98,7 +100,10 @@ export class HttpSession implements Connection<Client> {
       originOf: () => this.#traffic.originOf(),
       carry: (origin, send) => this.#traffic.carry(origin, send),
       onFlood: () => this.#stream.onFlood(),
-      ...(onTrouble && { onTrouble: (error: unknown) => onTrouble(context.key, error) }),
+      onAnswered: (callId) => this.#traffic.fence.endCall(callId),
+      onTrouble: (error) => {
+        if (!isOurDoing(error)) onTrouble?.(context.key, error);
+      },
     });
   }
 
@@ -171,22 +176,25 @@ export class HttpSession implements Connection<Client> {
 
   fence(reason: Error): void {
     this.#stream.stop();
-    if (this.#transport.sessionId === undefined) this.#cancelInFlight();
+    if (this.#transport.sessionId === undefined && this.#cancels.length === 0) {
+      this.#cancels = this.#link.inFlight.map(({ id }) => this.#cancelCall(id));
+    }
     this.#link.fence(reason);
     this.#traffic.fence.arm(reason);
   }
 
   async terminate(signal: AbortSignal): Promise<void> {
     const { sessionId, protocolVersion } = this.#transport;
-    // Nothing to end: the server keeps no session, or has told us that it is gone.
-    if (sessionId === undefined || this.#isGoneByServer()) return;
+    if (sessionId === undefined) {
+      // No session to end, but calls. Without the wait, rung 4 aborts the cancels unsent.
+      await againstSignal(signal, Promise.allSettled(this.#cancels));
+      return;
+    }
+    // The server has told us that the session is gone.
+    if (this.#isGoneByServer()) return;
     const headers: Record<string, string> = { 'mcp-session-id': sessionId };
     if (protocolVersion !== undefined) headers['mcp-protocol-version'] = protocolVersion;
-    const { authProvider } = this.#target;
-    if (authProvider !== undefined) {
-      const tokens = await againstSignal(signal, Promise.resolve(authProvider.tokens()));
-      if (tokens !== undefined) headers['authorization'] = `Bearer ${tokens.access_token}`;
-    }
+    Object.assign(headers, await againstSignal(signal, this.#credentials()));
     const response = await this.#passThrough({ method: 'DELETE', headers, signal });
     response.body?.cancel().catch(() => {});
     const { ok, status } = response;
@@ -219,22 +227,28 @@ export class HttpSession implements Connection<Client> {
   }
 
   /** A server that gets no DELETE is told what nobody waits for any more. Best effort. */
-  #cancelInFlight(): void {
-    for (const { id } of this.#link.inFlight) {
-      const params = { requestId: id, reason: 'The session is closing' };
-      const body = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
-      const headers = {
-        accept: 'application/json, text/event-stream',
-        'content-type': 'application/json',
-        ...(this.#transport.protocolVersion && {
-          'mcp-protocol-version': this.#transport.protocolVersion,
-        }),
-      };
-      this.#passThrough({ method: 'POST', headers, body }).then(
-        (response) => response.body?.cancel(),
-        () => {},
-      );
+  async #cancelCall(requestId: number): Promise<void> {
+    const params = { requestId, reason: 'The session is closing' };
+    const body = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
+    const { protocolVersion } = this.#transport;
+    const headers = {
+      accept: 'application/json, text/event-stream',
+      'content-type': 'application/json',
+      ...(protocolVersion && { 'mcp-protocol-version': protocolVersion }),
+    };
+    try {
+      Object.assign(headers, await this.#credentials());
+      const response = await this.#passThrough({ method: 'POST', headers, body });
+      await response.body?.cancel();
+    } catch {
+      // What it was to end ends with the session's sockets.
     }
+  }
+
+  /** What the SDK's transport would add for the target's `authProvider`. */
+  async #credentials(): Promise<Record<string, string>> {
+    const tokens = await this.#target.authProvider?.tokens();
+    return tokens ? { authorization: `Bearer ${tokens.access_token}` } : {};
   }
 
   #passThrough(init: RequestInit): Promise<Response> {
@@ -243,6 +257,12 @@ export class HttpSession implements Connection<Client> {
       this.#traffic.fence.passThrough(this.#endpoint, { redirect: 'manual', ...init }),
     );
   }
+}
+
+/** What the transport reports though we asked for it: ended calls, and no retries of its own. */
+function isOurDoing(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return error.name === 'AbortError' || error.message.startsWith('Maximum reconnection attempts');
 }
 
 function isMethodNotFound(error: unknown): boolean {

@@ -63,6 +63,8 @@ export class LeaseClient extends Client {
       this.fallbackNotificationHandler = async (notification) =>
         onNotification({ ...notification, jsonrpc: '2.0' });
     }
+    // What the SDK swallows otherwise: handlers that throw, answers that could not be sent.
+    this.onerror = (error) => this.#lease.report(error);
     const onConnected = (): void => {
       this.#connecting = undefined;
     };

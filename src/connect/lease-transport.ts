@@ -15,7 +15,7 @@ import type {
 } from '@modelcontextprotocol/sdk/types.js';
 import type { AskHeaders, Call, Lane, Link } from './lane.ts';
 import type { SessionEnd } from './session-loss.ts';
-import { lostUnsent } from './session-loss.ts';
+import { dropFrames, lostInFlight, lostUnsent } from './session-loss.ts';
 
 /** What a lane transport is told at birth. */
 export interface LeaseTransportOptions {
@@ -61,6 +61,8 @@ export class LeaseTransport implements Transport, Lane {
   #link: Link | undefined;
   /** What is in flight, by the id the lease's client gave it. */
   readonly #calls = new Map<RequestId, Call>();
+  /** How to reject what is being sent that is no call. */
+  readonly #sending = new Set<(reason: unknown) => void>();
   #tainted = false;
   /** Why sends reject, once the lane is over. The lease's own word (`endedWith`) comes first. */
   #end: SessionEnd | undefined;
@@ -110,7 +112,7 @@ export class LeaseTransport implements Transport, Lane {
       if ('method' in message && 'id' in message) this.#clearLater(message.id);
       return Promise.reject(gone);
     }
-    if (!('method' in message)) return link.respond(this, message, options);
+    if (!('method' in message)) return this.#untilEnd(link.respond(this, message, options));
     return 'id' in message
       ? this.#request(link, message, options)
       : this.#notify(link, message, options);
@@ -147,6 +149,11 @@ export class LeaseTransport implements Transport, Lane {
     }
   }
 
+  /** Out-of-band trouble of the lease's client. */
+  report(error: unknown): void {
+    this.#link?.report(error);
+  }
+
   forget(localId: RequestId): void {
     this.#calls.delete(localId);
   }
@@ -154,6 +161,11 @@ export class LeaseTransport implements Transport, Lane {
   #letGo(link: Link, end: SessionEnd, hadCalls: boolean): void {
     this.#end = end;
     this.#link = undefined;
+    if (this.#sending.size > 0) {
+      const gone = this.#options.endedWith() ?? dropFrames(lostInFlight(end.message, end.cause));
+      for (const reject of this.#sending) reject(gone);
+      this.#sending.clear();
+    }
     const owedAnswers = link.detach(this);
     // With nothing to clear, the SDK need not be told: that costs 6 µs, for it makes an error.
     if (!hadCalls && !owedAnswers && !this.hasCloseListener()) return;
@@ -193,10 +205,30 @@ export class LeaseTransport implements Transport, Lane {
       if (call === undefined) return Promise.resolve();
       const sent = link.cancel(call, typeof reason === 'string' ? reason : undefined, options);
       call.resolve();
-      return sent;
+      return this.#untilEnd(sent);
     }
     if (TAINTING.has(message.method)) this.#tainted = true;
-    return link.send(this, message, options);
+    return this.#untilEnd(link.send(this, message, options));
+  }
+
+  /**
+   * Settles as `sent` does, or rejects when the lane ends: a send may hang before it is a request
+   * that could be aborted, in a token or a header that never comes.
+   */
+  #untilEnd(sent: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      // A token or header function may have ended the lease from within the send.
+      if (this.#link === undefined) reject(this.gone());
+      else this.#sending.add(reject);
+      const settle = (done: () => void): void => {
+        this.#sending.delete(reject);
+        done();
+      };
+      sent.then(
+        () => settle(resolve),
+        (error: unknown) => settle(() => reject(error)),
+      );
+    });
   }
 
   /**

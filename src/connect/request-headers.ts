@@ -46,6 +46,20 @@ export function splitUserInfo(url: URL): { endpoint: URL; authorization: string 
   const endpoint = new URL(url);
   endpoint.username = '';
   endpoint.password = '';
-  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return { endpoint, authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+  const pair = Buffer.concat([percentDecoded(username), COLON, percentDecoded(password)]);
+  return { endpoint, authorization: `Basic ${pair.toString('base64')}` };
+}
+
+const COLON = Buffer.from(':');
+
+/**
+ * The bytes that `text` stands for. A `%` that begins no escape stands for itself, as the URL
+ * standard has it: `decodeURIComponent` would throw.
+ */
+function percentDecoded(text: string): Buffer {
+  const parts = text.split(/(%[0-9a-f]{2})/i);
+  // The escapes are the parts at odd places.
+  return Buffer.concat(
+    parts.map((part, n) => (n % 2 === 1 ? Buffer.from(part.slice(1), 'hex') : Buffer.from(part))),
+  );
 }

@@ -8,6 +8,8 @@ import type {
   MessageExtraInfo,
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
+import type { Clock } from '../clock.ts';
+import { createBudget } from '../policy/budget.ts';
 import type { CallTable } from './call-table.ts';
 import type { Lane } from './lane.ts';
 import type { Route, RouteView } from './message-route.ts';
@@ -19,6 +21,7 @@ export type OriginOf = (message: JSONRPCMessage, extra?: MessageExtraInfo) => nu
 /** What the routing rests on. */
 export interface ServerMessagesOptions {
   readonly calls: CallTable;
+  readonly clock: Clock;
   /** The session's own lane: answers pings, and "method not found" to everything else. */
   readonly root: Lane;
   /** The session is lent to one lease at a time. */
@@ -33,6 +36,11 @@ const MAX_ASKED = 1_000;
 const BUSY = { code: -32_603, message: 'Too many unanswered requests' } as const;
 const CALLER_GONE = { code: -32_000, message: 'The caller is gone' } as const;
 
+/**
+ * What a server may send per minute while nobody leases: 1,000 messages of up to 1 KiB, or fewer.
+ */
+const IDLE_BUDGET = { kibibytes: 1_000, periodMs: 60_000 } as const;
+
 /** Where a message came from, and the lane of the call in flight on whose stream it came. */
 interface Origin {
   readonly origin: RouteView['origin'];
@@ -46,16 +54,12 @@ export class ServerMessages {
   readonly #leases = new Set<Lane>();
   /** Requests of the server by id, and the lane each was handed to. */
   readonly #asked = new Map<RequestId, Lane>();
+  readonly #idleBudget = createBudget(IDLE_BUDGET.kibibytes, IDLE_BUDGET.periodMs);
   /** Two leases were live at once: nothing is taken for the only lease's from then on. */
   #shared = false;
 
   constructor(options: ServerMessagesOptions) {
     this.#options = options;
-  }
-
-  /** Live leases of the session. */
-  get leases(): ReadonlySet<Lane> {
-    return this.#leases;
   }
 
   join(lane: Lane): void {
@@ -88,6 +92,13 @@ export class ServerMessages {
   /** Whether `lane` was handed request `id` and has not answered it. Asked once per answer. */
   takeAnswer(lane: Lane, id: RequestId | undefined): boolean {
     return id !== undefined && this.#asked.get(id) === lane && this.#asked.delete(id);
+  }
+
+  /** Counts a message of the server. True: nobody leases, and it is more than is put up with. */
+  isOverIdleBudget(message: JSONRPCMessage): boolean {
+    if (this.#leases.size > 0) return false;
+    const kibibytes = JSON.stringify(message).length / 1024;
+    return !this.#idleBudget.spend(Math.max(1, kibibytes), this.#options.clock.now());
   }
 
   request(message: JSONRPCRequest, extra?: MessageExtraInfo): void {

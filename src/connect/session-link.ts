@@ -19,7 +19,6 @@ import type {
 import type { Clock } from '../clock.ts';
 import { MAX_TIMER_MS } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
-import { createBudget } from '../policy/budget.ts';
 import { againstSignal } from './against-signal.ts';
 import { CallTable } from './call-table.ts';
 import type { LeaseContext } from './connector.ts';
@@ -49,14 +48,11 @@ export interface SessionLinkOptions {
    * More than the idle budget came while nobody leased the session. Called for each message over.
    */
   readonly onFlood?: () => void;
+  /** The answer to a call has come, by its upstream id: its request need not stay open. */
+  readonly onAnswered?: (callId: number) => void;
   /** Out-of-band trouble: transport errors, and what handlers threw. What it throws is dropped. */
   readonly onTrouble?: (error: unknown) => void;
 }
-
-/**
- * What a server may send per minute while nobody leases: 1,000 messages of up to 1 KiB, or fewer.
- */
-const IDLE_BUDGET = { kibibytes: 1_000, periodMs: 60_000 } as const;
 
 /** See the file header. */
 export class SessionLink implements Link {
@@ -69,7 +65,8 @@ export class SessionLink implements Link {
   readonly #rootLane: LeaseTransport;
   readonly #serverMessages: ServerMessages;
   readonly #lost = new AbortController();
-  readonly #idleBudget = createBudget(IDLE_BUDGET.kibibytes, IDLE_BUDGET.periodMs);
+  /** Errors of the transport that were reported: the SDK tells them, and rejects with them. */
+  readonly #told = new WeakSet<object>();
   /** The server's `initialize` result, frozen, for all leases see the same object. */
   #handshake: Readonly<Record<string, unknown>> | undefined;
   #isOpen = false;
@@ -89,15 +86,16 @@ export class SessionLink implements Link {
       onClose: () => this.#rootLane.end(),
       setProtocolVersion: (version) => upstream.setProtocolVersion?.(version),
     });
-    const { exclusive, originOf } = options;
+    const { exclusive, originOf, clock } = options;
     this.#serverMessages = new ServerMessages({
       calls: this.#calls,
+      clock,
       root: this.#rootLane,
       exclusive,
       originOf,
       refuse: (lane, id, error) => {
         const sent = this.send(lane, { jsonrpc: '2.0', id, error });
-        sent.catch((trouble: unknown) => this.report(trouble));
+        sent.catch((trouble: unknown) => this.#onUpstreamError(trouble));
       },
     });
   }
@@ -260,6 +258,10 @@ export class SessionLink implements Link {
   }
 
   #onUpstreamError(error: unknown): void {
+    const isTold = typeof error === 'object' && error !== null && this.#told.has(error);
+    // The end of a session makes its requests fail: that is no news.
+    if (isTold || this.#gone !== undefined) return;
+    if (typeof error === 'object' && error !== null) this.#told.add(error);
     this.report(error);
     if (this.#options.isLoss?.(error)) this.lose(error);
   }
@@ -268,18 +270,12 @@ export class SessionLink implements Link {
     if (this.#gone !== undefined) return;
     try {
       if (!('method' in message)) this.#onResponse(message, extra);
-      else if (this.#isOverIdleBudget(message)) this.#options.onFlood?.();
+      else if (this.#serverMessages.isOverIdleBudget(message)) this.#options.onFlood?.();
       else if ('id' in message) this.#serverMessages.request(message, extra);
       else this.#serverMessages.notification(message, extra);
     } catch (error) {
       this.report(error);
     }
-  }
-
-  #isOverIdleBudget(message: JSONRPCMessage): boolean {
-    if (this.#serverMessages.leases.size > 0) return false;
-    const kibibytes = JSON.stringify(message).length / 1024;
-    return !this.#idleBudget.spend(Math.max(1, kibibytes), this.#options.clock.now());
   }
 
   #onResponse(
@@ -293,6 +289,7 @@ export class SessionLink implements Link {
       this.#handshake = frozenCopy(message.result);
     }
     this.#calls.remove(call);
+    this.#options.onAnswered?.(call.id);
     call.lane.deliver({ ...message, id: call.localId }, extra);
     call.resolve();
   }

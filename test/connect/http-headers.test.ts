@@ -3,6 +3,7 @@
 
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
 import { afterEach, describe, expect, it } from 'vitest';
+import { splitUserInfo } from '../../src/connect/request-headers.ts';
 import type { HeaderRecord } from '../../src/target.ts';
 import { HttpSessions, lend, type OpenSession, textOf } from '../support/http-sessions.ts';
 import { startMcpServer, type TestMcpServer } from '../support/mcp-server.ts';
@@ -135,5 +136,17 @@ describe('credentials', () => {
     expect(server.seen[0]?.headers.authorization).toBe(basic);
     expect(await whoami(session, {})).toMatchObject({ authorization: basic });
     expect(await whoami(session, { Authorization: 'Own' })).toMatchObject({ authorization: 'Own' });
+  });
+
+  it.each([
+    ['50%', 'a%zz%41', Buffer.from('50%:a%zzA')],
+    ['%', '%E4%f6', Buffer.from([0x25, 0x3a, 0xe4, 0xf6])],
+    ['ada', '', Buffer.from('ada:')],
+    ['ü', '%25', Buffer.from('ü:%')],
+  ])('in the URL as %s and %s are taken by their bytes', (username, password, bytes) => {
+    const url = new URL(`http://${username}:${password}@host.example/mcp?a=b`);
+    const { endpoint, authorization } = splitUserInfo(url);
+    expect(authorization).toBe(`Basic ${bytes.toString('base64')}`);
+    expect(endpoint.href).toBe('http://host.example/mcp?a=b');
   });
 });

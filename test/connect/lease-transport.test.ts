@@ -203,6 +203,38 @@ describe('a lease transport', () => {
     expect(end).toHaveBeenCalledOnce();
   });
 
+  it.each([
+    ['is released', 'LEASE_RELEASED'],
+    ['loses its session', 'SESSION_LOST'],
+  ])('rejects what hangs on its way out when it %s', async (how, code) => {
+    const { upstream, link } = await openLink();
+    upstream.onSend = () => new Promise(() => {});
+    const onRequest = (): Promise<never> => new Promise(() => {});
+    const { transport, release } = lendOver(link, { onRequest });
+    const root = link.root.notification({ method: 'notifications/initialized' });
+    const notified = transport.send({ jsonrpc: '2.0', method: 'notifications/x' });
+    upstream.say({ jsonrpc: '2.0', id: 1, method: 'sampling/createMessage', params: {} });
+    const responded = transport.send({ jsonrpc: '2.0', id: 1, result: {} });
+    const outcomes = Promise.allSettled([notified, responded]);
+    await settle();
+    if (how === 'is released') release();
+    else link.lose(new Error('gone'));
+    expect(await outcomes).toMatchObject([{ reason: { code } }, { reason: { code } }]);
+    link.lose(new Error('gone'));
+    await expect(root).rejects.toMatchObject({ code: 'SESSION_LOST', execution: 'unknown' });
+  });
+
+  it('rejects what ended it from within its send', async () => {
+    const { upstream, link } = await openLink();
+    const { transport, release } = lendOver(link);
+    upstream.onSend = () => {
+      release();
+      return new Promise(() => {});
+    };
+    const sent = transport.send({ jsonrpc: '2.0', method: 'notifications/x' });
+    await expect(sent).rejects.toMatchObject({ code: 'LEASE_RELEASED' });
+  });
+
   it('is not held by the link after its end', async () => {
     const { link } = await openLink();
     const held = new WeakRef(
