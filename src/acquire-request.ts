@@ -3,6 +3,7 @@
 import type { ServerNotificationHandler, ServerRequestHandler } from './connect/connector.ts';
 import { checkKnown } from './known-members.ts';
 import { checkTimeout } from './options.ts';
+import { isSignal } from './take-over.ts';
 import type { HeaderRecord, HeaderSource, SessionTarget } from './target.ts';
 import { checkHeaders } from './target-check.ts';
 
@@ -66,10 +67,19 @@ export function currentHeaders(
   source: HeaderSource | undefined,
   own: HeaderRecord | undefined,
 ): HeaderRecord | Promise<HeaderRecord> {
-  const base = typeof source === 'function' ? source() : (source ?? {});
-  return base instanceof Promise
-    ? base.then((headers) => mergeHeaders(headers, own))
-    : mergeHeaders(base, own);
+  if (typeof source !== 'function') return mergeHeaders(source ?? {}, own);
+  const made = source();
+  return made instanceof Promise
+    ? made.then((headers) => mergeHeaders(checkedHeaders(headers), own))
+    : mergeHeaders(checkedHeaders(made), own);
+}
+
+/**
+ * What a function returned is checked as what a target holds: a value must not get into an error.
+ */
+function checkedHeaders(headers: HeaderRecord): HeaderRecord {
+  checkHeaders(headers);
+  return headers;
 }
 
 export const headersOf = (target: SessionTarget): HeaderSource | undefined =>
@@ -102,11 +112,3 @@ export function checkSignal(signal: unknown): void {
     throw new TypeError('Expected `signal` to be an AbortSignal');
   }
 }
-
-/** By structure: a signal may come from another realm. */
-const isSignal = (value: unknown): value is AbortSignal =>
-  typeof value === 'object' &&
-  value !== null &&
-  'aborted' in value &&
-  'addEventListener' in value &&
-  typeof value.addEventListener === 'function';

@@ -5,6 +5,7 @@
 import pTimeout from 'p-timeout';
 import type { Clock } from './clock.ts';
 import type { ConnectContext, Connection, Connector } from './connect/connector.ts';
+import { takeOver } from './take-over.ts';
 import type { SessionTarget } from './target.ts';
 
 /** Rejected with when our own deadline ended a wait. */
@@ -33,7 +34,7 @@ export function openSession<C>(details: {
   let isGivenUp = false;
   // Order: the connector is foreign code, so it runs after the turn that decided to open.
   const connecting = Promise.resolve().then(async () =>
-    checked(await connector(target, { ...context, signal: controller.signal })),
+    takeOver(await connector(target, { ...context, signal: controller.signal })),
   );
   connecting.then(
     (connection) => {
@@ -90,26 +91,4 @@ async function inTime<T>(
   } finally {
     clock.clearTimeout(timer);
   }
-}
-
-/** A connection that can't be used is closed as far as it goes: it may hold a socket. */
-function closeWhatCame(connection: Partial<Connection<unknown>> | null | undefined): void {
-  for (const part of [connection?.client, connection?.transport]) {
-    const isClosable = typeof (part as { close?: unknown } | undefined)?.close === 'function';
-    if (isClosable) Promise.resolve((part as { close(): unknown }).close()).catch(() => undefined);
-  }
-}
-
-/** @throws TypeError unless `connection` has the members that the pool can't do without. */
-function checked<C>(connection: Connection<C>): Connection<C> {
-  for (const part of ['client', 'transport'] as const) {
-    if (typeof connection?.[part]?.close !== 'function') {
-      closeWhatCame(connection);
-      throw new TypeError(`Expected the connector to give a \`${part}\` with a \`close\` method`);
-    }
-  }
-  if (connection.lost !== undefined && typeof connection.lost?.addEventListener !== 'function') {
-    throw new TypeError('Expected the connector to give a `lost` that is an AbortSignal');
-  }
-  return connection;
 }

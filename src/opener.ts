@@ -159,7 +159,8 @@ export class Opener<C> {
     const elapsedMs = now - session.openingAt;
     const failure = failureOf(cause, cause instanceof DeadlineError);
     const { kind, status } = failure;
-    this.#failures += 1;
+    // Opens that were under way together and failed together count as one.
+    if (now >= this.opensAfter) this.#failures += 1;
     this.opensAfter = now + openBackoffMs(this.#failures, host.random());
     this.lastFailure = new OpenError({
       key: label,

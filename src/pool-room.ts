@@ -7,6 +7,8 @@ import { type Counts, sessionCount } from './policy/ledger.ts';
 export interface RoomTaker {
   /** When it was last asked for a session. */
   readonly lastUsedAt: number;
+  /** Since when its oldest waiter waits; `Infinity`: nobody does. */
+  readonly waitsSince: number;
   /** Whether one of its idle sessions may give way: with affinity, none may. */
   readonly canEvict: boolean;
   advance(): void;
@@ -38,6 +40,16 @@ export class PoolRoom {
       if (first !== taker) return 0;
     }
     return this.#maxSessions - sessionCount(this.#counts);
+  }
+
+  /**
+   * Whether a session that `taker` is done with should make room instead of serving its own next
+   * waiter: somebody else has waited for longer, and no room is on its way.
+   */
+  owes(taker: RoomTaker): boolean {
+    if (this.#wants.size === 0 || this.#missing <= 0) return false;
+    const [first] = this.#wants.keys();
+    return first !== undefined && first !== taker && first.waitsSince < taker.waitsSince;
   }
 
   /**

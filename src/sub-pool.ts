@@ -37,7 +37,7 @@ export class SubPool<C>
   readonly report: KeyReporter;
   readonly limits: KeyLimits;
   readonly upkeep: Upkeep<C>;
-  /** Raised to retire all sessions of the key at once, those being opened included. */
+  /** Raised to retire all sessions of the key, those being opened included. */
   generation = 0;
   /** Set once, by `close`: what waiters are refused with. */
   #closedWith: PoolClosedError | undefined;
@@ -45,9 +45,8 @@ export class SubPool<C>
   readonly #opener: Opener<C>;
   /** While a turn runs, foreign code that comes back in leaves what it causes to that turn. */
   #isAdvancing = false;
-  /** The sessions that the pool was last told the key would open, if there were room. */
+  /** What `PoolRoom` was last told that the key wants, and whether this turn started an open. */
   #want = 0;
-  /** Whether an open was started in this turn. */
   #hasOpened = false;
 
   constructor(host: PoolHost<C>, key: TargetKey) {
@@ -66,6 +65,10 @@ export class SubPool<C>
 
   get label(): string {
     return this.key.label;
+  }
+
+  get waitsSince(): number {
+    return this.ledger.waiters.first?.since ?? Number.POSITIVE_INFINITY;
   }
 
   get opensAfter(): number {
@@ -131,13 +134,12 @@ export class SubPool<C>
     this.host.turnEnded(this);
   }
 
-  /** Ends a lease for its borrower. A no-op once ended. */
   endLease(lease: Lease<C>, reason: LeaseEndReason, detail?: string): void {
     const { session } = lease;
     const now = this.host.clock.now();
     const mustGo = endLease(this, lease, { reason, detail }, now);
     if (mustGo === 'ended-before') return;
-    if (mustGo !== undefined) this.#letGo(session, mustGo);
+    if (mustGo !== undefined) this.condemn(session, mustGo);
     else if (session.leaseCount === 0) return this.#passOn(session, now);
     this.advance(now);
   }
@@ -161,6 +163,9 @@ export class SubPool<C>
 
   /** Lets a session take no further lease; it goes when it is ready to. */
   condemn(session: Session<C>, reason: RetireReason): void {
+    if (session.state === 'leased' && session.leaseCount === 0) {
+      return this.takeDown(session, reason);
+    }
     session.retireReason ??= reason;
     this.ledger.condemn(session);
   }
@@ -202,7 +207,6 @@ export class SubPool<C>
     this.advance();
   }
 
-  /** Takes every lease back. */
   takeBackAll(): void {
     for (const session of this.ledger.sessions) {
       if (session.state === 'leased') this.#takeDownPaced(session);
@@ -256,14 +260,16 @@ export class SubPool<C>
       return lease;
     }
     this.report.rejected('open-failed', now - since);
-    if (session.state === 'leased') this.#letGo(session, 'lend-failed');
+    if (session.state === 'leased') this.condemn(session, 'lend-failed');
     return lease;
   }
 
   /** A session without leases goes to who waits, in this turn, or becomes idle. */
   #passOn(session: Session<C>, now: number): void {
     if (this.ledger.waiters.size > 0 && now < session.expiresAt) {
-      this.ledger.offer(session);
+      const mayGiveWay = this.key.affinity === undefined;
+      if (mayGiveWay && this.host.room.owes(this)) this.takeDown(session, 'evicted');
+      else this.ledger.offer(session);
       this.advance(now);
     }
     if (session.state !== 'leased' || session.leaseCount > 0) return;
@@ -274,11 +280,6 @@ export class SubPool<C>
 
   #retire(session: Session<C>, now: number): void {
     this.takeDown(session, retirementOf(session, this, now) ?? 'retired');
-  }
-
-  #letGo(session: Session<C>, reason: RetireReason): void {
-    if (session.leaseCount === 0) this.takeDown(session, reason);
-    else this.condemn(session, reason);
   }
 
   #takeDownPaced(session: Session<C>): void {

@@ -222,7 +222,9 @@ export class HttpSession implements Connection<Client> {
   }
 
   #onStreamFailure(error: unknown): void {
-    const withSessionId = this.#transport.sessionId !== undefined;
+    // A server that never gave a stream answers so because it has none (a missing GET route is 404
+    // in most frameworks). If the session were gone, the next POST would say so.
+    const withSessionId = this.#transport.sessionId !== undefined && this.#stream.wasOpen;
     if (sendFailureOf(error, { withSessionId }).lost) this.#link.lose(error);
   }
 

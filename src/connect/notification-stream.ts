@@ -38,6 +38,8 @@ type State = 'off' | 'on' | 'paused' | 'over';
 /** See the file header. */
 export class NotificationStream {
   readonly #options: NotificationStreamOptions;
+  /** Whether the server ever gave a stream. */
+  wasOpen = false;
   #state: State = 'off';
   #pauseMs = FLOOD_PAUSE_MS;
   /** GETs in a row that brought no stream. */
@@ -102,6 +104,7 @@ export class NotificationStream {
     runDetached(() => this.#options.open(lastEventId)).then(
       () => {
         this.#failures = 0;
+        this.wasOpen = true;
       },
       (error: unknown) => this.#onFailure(error, lastEventId),
     );

@@ -269,8 +269,9 @@ export class SessionLink implements Link {
   #receive(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
     if (this.#gone !== undefined) return;
     try {
-      if (!('method' in message)) this.#onResponse(message, extra);
-      else if (this.#serverMessages.isOverIdleBudget(message)) this.#options.onFlood?.();
+      if (!('method' in message) && this.#onResponse(message, extra)) return;
+      if (this.#serverMessages.isOverIdleBudget(message)) this.#options.onFlood?.();
+      else if (!('method' in message)) return;
       else if ('id' in message) this.#serverMessages.request(message, extra);
       else this.#serverMessages.notification(message, extra);
     } catch (error) {
@@ -278,13 +279,13 @@ export class SessionLink implements Link {
     }
   }
 
+  /** False: nobody waits for it. It may be late, and is ignored, but counts as what comes idle. */
   #onResponse(
     message: JSONRPCResultResponse | JSONRPCErrorResponse,
     extra?: MessageExtraInfo,
-  ): void {
+  ): boolean {
     const call = this.#calls.find(message.id);
-    // An answer to a call that was cancelled meanwhile: late answers are to be ignored.
-    if (call === undefined) return;
+    if (call === undefined) return false;
     if (call.method === 'initialize' && 'result' in message) {
       this.#handshake = frozenCopy(message.result);
     }
@@ -292,5 +293,6 @@ export class SessionLink implements Link {
     this.#options.onAnswered?.(call.id);
     call.lane.deliver({ ...message, id: call.localId }, extra);
     call.resolve();
+    return true;
   }
 }

@@ -103,8 +103,24 @@ describe('the notification stream', () => {
     await until(() => onNotification.mock.calls.length === 2);
   });
 
-  it('that the server refuses with 404 for our session ends the session', async () => {
+  it('that the server refuses with 404 from the first is none, and ends nothing', async () => {
     const server = await serveRaw({ GET: ({ response }) => response.writeHead(404).end() });
+    const session = await newSessions().open({ url: server.url, notifications: true });
+    await until(() => server.count('GET') === 1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(session.lost?.aborted).toBe(false);
+    expect(server.count('GET')).toBe(1);
+  });
+
+  it('that the server refuses with 404 after it had given one ends the session', async () => {
+    let gets = 0;
+    const server = await serveRaw({
+      GET: ({ response }) => {
+        gets += 1;
+        if (gets > 1) response.writeHead(404).end();
+        else response.writeHead(200, { 'content-type': 'text/event-stream' }).end(': bye\n\n');
+      },
+    });
     const session = await newSessions().open({ url: server.url, notifications: true });
     await until(() => session.lost?.aborted === true);
     expect(session.lost?.reason).toMatchObject({ code: 'SESSION_LOST', cause: { code: 404 } });
