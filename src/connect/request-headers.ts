@@ -2,28 +2,7 @@
 // Pure.
 
 import type { HeaderRecord } from '../target.ts';
-
-/**
- * Not the caller's to set. The first four are the protocol's; the rest belong to the connection,
- * and a gateway that passes its own caller's headers on would break the request with them.
- */
-const MANAGED = new Set([
-  'mcp-session-id',
-  'mcp-protocol-version',
-  'last-event-id',
-  'accept',
-  'content-type',
-  'content-length',
-  'host',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'te',
-  'trailer',
-  'upgrade',
-  'expect',
-]);
+import { RESERVED_HEADERS } from '../target-check.ts';
 
 /** `own` on top of what of `beneath` a caller may set. All names in lower case. */
 export function mergeHeaders(
@@ -33,7 +12,7 @@ export function mergeHeaders(
   const merged: Record<string, string> = {};
   for (const [name, value] of Object.entries(beneath)) {
     const lower = name.toLowerCase();
-    if (!MANAGED.has(lower)) merged[lower] = value;
+    if (!RESERVED_HEADERS.has(lower)) merged[lower] = value;
   }
   for (const [name, value] of new Headers(own)) merged[name] = value;
   return merged;

@@ -3,43 +3,18 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { Agent } from 'undici';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { HeaderRecord } from '../../src/target.ts';
 import { describeConnection } from '../support/connection-contract.ts';
 import { HttpSessions, lend, type OpenSession, textOf } from '../support/http-sessions.ts';
 import { startMcpServer, type TestMcpServer } from '../support/mcp-server.ts';
-import {
-  answerJson,
-  pause,
-  type RawHandlers,
-  type RawServer,
-  speakMcp,
-  startRawServer,
-  until,
-} from '../support/raw-server.ts';
+import { answerJson, pause, until } from '../support/raw-server.ts';
+import { useSessions } from '../support/session-fixture.ts';
 
-let closers: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closers.toReversed()) await close();
-  closers = [];
-});
-
-type Options = ConstructorParameters<typeof HttpSessions>[0];
-
-function newSessions(options: Options = {}): HttpSessions {
-  const sessions = new HttpSessions(options);
-  closers.push(() => sessions.cutAll());
-  return sessions;
-}
+const { closers, newSessions, serveRaw } = useSessions();
 
 async function serve(options: Parameters<typeof startMcpServer>[0] = {}): Promise<TestMcpServer> {
   const server = await startMcpServer(options);
-  closers.push(() => server.close());
-  return server;
-}
-
-async function serveRaw(handlers: RawHandlers = {}): Promise<RawServer> {
-  const server = await startRawServer(speakMcp(handlers));
   closers.push(() => server.close());
   return server;
 }

@@ -2,39 +2,18 @@
 // credentials.
 
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { splitUserInfo } from '../../src/connect/request-headers.ts';
 import type { HeaderRecord } from '../../src/target.ts';
-import { HttpSessions, lend, type OpenSession, textOf } from '../support/http-sessions.ts';
+import { lend, type OpenSession, textOf } from '../support/http-sessions.ts';
 import { startMcpServer, type TestMcpServer } from '../support/mcp-server.ts';
-import {
-  answerJson,
-  type RawHandlers,
-  type RawServer,
-  speakMcp,
-  startRawServer,
-} from '../support/raw-server.ts';
+import { answerJson } from '../support/raw-server.ts';
+import { useSessions } from '../support/session-fixture.ts';
 
-let closers: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closers.toReversed()) await close();
-  closers = [];
-});
-
-function newSessions(): HttpSessions {
-  const sessions = new HttpSessions();
-  closers.push(() => sessions.cutAll());
-  return sessions;
-}
+const { closers, newSessions, serveRaw } = useSessions();
 
 async function serve(): Promise<TestMcpServer> {
   const server = await startMcpServer();
-  closers.push(() => server.close());
-  return server;
-}
-
-async function serveRaw(handlers: RawHandlers = {}): Promise<RawServer> {
-  const server = await startRawServer(speakMcp(handlers));
   closers.push(() => server.close());
   return server;
 }

@@ -1,35 +1,11 @@
 // How a session over HTTP opens, and fails to, in front of servers that do not play along.
 
 import { createServer as createTcpServer, type Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
-import { HttpSessions } from '../support/http-sessions.ts';
-import {
-  pause,
-  type RawExchange,
-  type RawHandlers,
-  type RawServer,
-  speakMcp,
-  startRawServer,
-  until,
-} from '../support/raw-server.ts';
+import { describe, expect, it } from 'vitest';
+import { pause, type RawExchange, type RawHandlers, until } from '../support/raw-server.ts';
+import { useSessions } from '../support/session-fixture.ts';
 
-let closers: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closers.toReversed()) await close();
-  closers = [];
-});
-
-function newSessions(): HttpSessions {
-  const sessions = new HttpSessions();
-  closers.push(() => sessions.cutAll());
-  return sessions;
-}
-
-async function serveRaw(handlers: RawHandlers = {}): Promise<RawServer> {
-  const server = await startRawServer(speakMcp(handlers));
-  closers.push(() => server.close());
-  return server;
-}
+const { newSessions, serveRaw } = useSessions();
 
 const over = new Error('no longer wanted');
 

@@ -1,38 +1,13 @@
 // How a session over HTTP is probed, lost and taken down, in front of servers that don't play
 // along.
 
-import { afterEach, describe, expect, it } from 'vitest';
-import { HttpSessions, lend, type OpenSession } from '../support/http-sessions.ts';
+import { describe, expect, it } from 'vitest';
+import { lend, type OpenSession } from '../support/http-sessions.ts';
 import { startMcpServer } from '../support/mcp-server.ts';
-import {
-  answerJson,
-  beginEvents,
-  pause,
-  type RawExchange,
-  type RawHandlers,
-  type RawServer,
-  speakMcp,
-  startRawServer,
-  until,
-} from '../support/raw-server.ts';
+import { answerJson, beginEvents, pause, type RawExchange, until } from '../support/raw-server.ts';
+import { useSessions } from '../support/session-fixture.ts';
 
-let closers: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closers.toReversed()) await close();
-  closers = [];
-});
-
-function newSessions(): HttpSessions {
-  const sessions = new HttpSessions();
-  closers.push(() => sessions.cutAll());
-  return sessions;
-}
-
-async function serveRaw(handlers: RawHandlers = {}): Promise<RawServer> {
-  const server = await startRawServer(speakMcp(handlers));
-  closers.push(() => server.close());
-  return server;
-}
+const { closers, newSessions, serveRaw } = useSessions();
 
 const over = new Error('taken down');
 

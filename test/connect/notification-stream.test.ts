@@ -1,40 +1,14 @@
 // When a session over HTTP has a notification stream (GET), and what becomes of it.
 
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { NotificationStream } from '../../src/connect/notification-stream.ts';
 import type { HttpTarget } from '../../src/target.ts';
-import { HttpSessions, lend } from '../support/http-sessions.ts';
+import { lend } from '../support/http-sessions.ts';
 import { ManualClock } from '../support/manual-clock.ts';
-import {
-  beginEvents,
-  eventOf,
-  pause,
-  type RawHandlers,
-  type RawServer,
-  speakMcp,
-  startRawServer,
-  until,
-} from '../support/raw-server.ts';
+import { beginEvents, eventOf, pause, type RawHandlers, until } from '../support/raw-server.ts';
+import { useSessions } from '../support/session-fixture.ts';
 
-let closers: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closers.toReversed()) await close();
-  closers = [];
-});
-
-type Options = ConstructorParameters<typeof HttpSessions>[0];
-
-function newSessions(options: Options = {}): HttpSessions {
-  const sessions = new HttpSessions(options);
-  closers.push(() => sessions.cutAll());
-  return sessions;
-}
-
-async function serveRaw(handlers: RawHandlers = {}): Promise<RawServer> {
-  const server = await startRawServer(speakMcp(handlers));
-  closers.push(() => server.close());
-  return server;
-}
+const { newSessions, serveRaw } = useSessions();
 
 const hold: RawHandlers = { GET: (each) => beginEvents(each) };
 const listener = { onNotification: (): void => {} };
@@ -42,7 +16,7 @@ const listChanged = { tools: { onChanged: (): void => {} } };
 const changed = { jsonrpc: '2.0', method: 'notifications/tools/list_changed' };
 
 describe('the notification stream', () => {
-  it.each<[string, Partial<HttpTarget>, Options, object, number]>([
+  it.each<[string, Partial<HttpTarget>, Parameters<typeof newSessions>[0], object, number]>([
     ['is not opened when nobody listens', {}, {}, {}, 0],
     ['is opened when the target wants it', { notifications: true }, {}, {}, 1],
     ['is opened with affinity', { affinity: 'a' }, {}, {}, 1],

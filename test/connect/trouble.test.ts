@@ -2,27 +2,14 @@
 // not reject unheard (the guard of all tests looks for that). Handlers that throw are hazard 14d.
 
 import { ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { createDefaultConnector } from '../../src/connect/default-connector.ts';
 import { HttpSessions, lend } from '../support/http-sessions.ts';
-import {
-  answerJson,
-  beginEvents,
-  eventOf,
-  pause,
-  type RawHandlers,
-  type RawServer,
-  speakMcp,
-  startRawServer,
-  until,
-} from '../support/raw-server.ts';
+import { answerJson, beginEvents, eventOf, pause, until } from '../support/raw-server.ts';
+import { useSessions } from '../support/session-fixture.ts';
 
-let closers: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closers.toReversed()) await close();
-  closers = [];
-});
+const { closers, serveRaw } = useSessions();
 
 const boom = new Error('boom');
 const explode = (): never => {
@@ -35,12 +22,6 @@ function newSessions(): { sessions: HttpSessions; trouble: [string, unknown][] }
   const sessions = new HttpSessions({ onTrouble: (key, error) => trouble.push([key, error]) });
   closers.push(() => sessions.cutAll());
   return { sessions, trouble };
-}
-
-async function serveRaw(handlers: RawHandlers = {}): Promise<RawServer> {
-  const server = await startRawServer(speakMcp(handlers));
-  closers.push(() => server.close());
-  return server;
 }
 
 const listChanged = { jsonrpc: '2.0', method: 'notifications/tools/list_changed' };

@@ -34,7 +34,7 @@ export interface Gates {
   fenceBurnsMs: number;
 }
 
-export const OPEN_GATES: Gates = {
+const OPEN_GATES: Gates = {
   open: 'ok',
   probe: 'ok',
   terminate: 'ok',

@@ -165,7 +165,7 @@ export class ManualClock implements Clock {
 }
 
 /** Lets every microtask run that is queued, and all that those queue. */
-export const flushMicrotasks = (): Promise<void> =>
+const flushMicrotasks = (): Promise<void> =>
   new Promise((resolve) => {
     startImmediate(resolve);
   });

@@ -1,7 +1,7 @@
 // Chance that can be repeated: a small seeded generator (mulberry32).
 
 /** Numbers in [0, 1) that depend on `seed` alone. */
-export function seededRandom(seed: number): () => number {
+function seededRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d_2b_79_f5) >>> 0;
