@@ -51,7 +51,9 @@ for (const setting of settings) {
 console.log();
 printTable(rows.map(({ setting, parts }) => summary(setting, parts)));
 const isKept = rows.every(({ setting, parts }) => setting.way === 'sdk' || keepsPromise(parts));
-console.log('the pool: one GET per second and session at most, few after a minute, next to no CPU:');
+console.log(
+  'the pool: one GET per second and session at most, few after a minute, next to no CPU:',
+);
 console.log(isKept ? 'held' : 'BROKEN');
 saveJson('notification-streams', { sizes, isKept, rows });
 process.exitCode = isKept ? 0 : 1;
