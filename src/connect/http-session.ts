@@ -196,6 +196,7 @@ export class HttpSession implements Connection<Client> {
     if (protocolVersion !== undefined) headers['mcp-protocol-version'] = protocolVersion;
     Object.assign(headers, await againstSignal(signal, this.#credentials()));
     const response = await this.#passThrough({ method: 'DELETE', headers, signal });
+    // The status is the answer; a body that can't be cancelled is cut with the session.
     response.body?.cancel().catch(() => {});
     const { ok, status } = response;
     if (!ok && status !== 404 && status !== 405) {

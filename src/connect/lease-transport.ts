@@ -127,6 +127,7 @@ export class LeaseTransport implements Transport, Lane {
     if (calls.length > 0) {
       const gone = this.#options.endedWith() ?? lostUnsent(end);
       for (const call of calls) {
+        // A courtesy to the server: whoever made the call is told below, either way.
         void link.cancel(call, 'The lease has ended').catch(() => {});
         call.reject(gone);
       }
