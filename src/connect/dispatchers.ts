@@ -101,7 +101,8 @@ export class Dispatchers {
     this.#pools.delete(origin);
     // A Pool, not an Agent, whose `destroy` can forget sockets (row 17); and no `close` before it,
     // which leaves readers of bodies pending for ever.
-    // It tells when the last socket is gone, or that it was destroyed before: nobody waits for that.
+    // It tells when the last socket is gone, or that it was destroyed before: nobody waits for
+    // that.
     shared.pool.destroy(reason).catch(() => {});
     // `destroy` waits for connections that are being made; a black hole would hold them for long.
     for (const socket of [...shared.connecting]) socket.destroy(reason);
