@@ -145,6 +145,7 @@ export class HttpTraffic {
     const sent = undiciFetch(target, { ...init, headers, dispatcher } as Parameters<
       typeof undiciFetch
     >[1]);
+    // Undici declares types of its own for what is the same at run time.
     return sent as unknown as Promise<Response>;
   };
 
