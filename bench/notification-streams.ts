@@ -1,11 +1,10 @@
 // What idle sessions cost whose server ends each notification stream (GET) at once and asks for the
-// next without delay: `retry: 0`, or `retry: 3000000000`, which Node's timers turn into 1 ms. Through
-// the pool, and beside it on the SDK's bare transport. Row 3 and 3b of the hazards.
+// next without delay: `retry: 0`, or `retry: 3000000000`, which Node's timers turn into 1 ms.
+// Through the pool, and beside it on the SDK's bare transport. Row 3 and 3b of the hazards. `idle`
+// takes one figure of the same thing: CPU late in the window, beside a single session of the SDK.
 
-import type { FlapCounts } from './children/flapping-server.ts';
-import type { NotificationRoundInput } from './children/notification-round.ts';
-import { type Child, startChild } from './support/child.ts';
 import { median } from './support/measure.ts';
+import { measureParts, type NotificationSetting, type Part } from './support/notification-parts.ts';
 import { parameters } from './support/parameters.ts';
 import { printHeader, printTable, saveJson } from './support/report.ts';
 
@@ -18,17 +17,8 @@ const FLOOR_MS = 980;
 /** Promised: % of a core after the first minute. */
 const MAX_CPU_PERCENT = 2;
 
-interface Part {
-  readonly cpuPercent: number;
-  readonly getsPerSecond: number;
-  readonly shortestGapMs: number | null;
-}
-interface Setting {
+interface Setting extends NotificationSetting {
   readonly name: string;
-  readonly way: 'pool' | 'sdk';
-  readonly retryMs: number;
-  readonly sessions: number;
-  readonly parts: number;
 }
 
 const settings: readonly Setting[] = (['pool', 'sdk'] as const).flatMap((way) =>
@@ -37,16 +27,16 @@ const settings: readonly Setting[] = (['pool', 'sdk'] as const).flatMap((way) =>
     way,
     retryMs,
     sessions: way === 'pool' ? sizes.sessions : sizes.sdkSessions,
-    parts: way === 'pool' ? sizes.parts : 2,
+    partsMs: Array.from({ length: way === 'pool' ? sizes.parts : 2 }, () => sizes.partMs),
   })),
 );
 
 printHeader('idle sessions whose server ends their notification streams', sizes);
 const rows: { readonly setting: Setting; readonly parts: readonly Part[] }[] = [];
 for (const setting of settings) {
-  const seconds = (setting.parts * sizes.partMs) / 1_000;
+  const seconds = (setting.partsMs.length * sizes.partMs) / 1_000;
   console.log(`${setting.name}: ${setting.sessions} sessions for ${seconds} s`);
-  rows.push({ setting, parts: await measure(setting) });
+  rows.push({ setting, parts: await measureParts(setting) });
 }
 console.log();
 printTable(rows.map(({ setting, parts }) => summary(setting, parts)));
@@ -57,48 +47,6 @@ console.log(
 console.log(isKept ? 'held' : 'BROKEN');
 saveJson('notification-streams', { sizes, isKept, rows });
 process.exitCode = isKept ? 0 : 1;
-
-async function measure(setting: Setting): Promise<Part[]> {
-  const server = startChild('flapping-server', { retryMs: setting.retryMs }, 1_200_000);
-  try {
-    const { port } = (await server.reply()) as { port: number };
-    const input: NotificationRoundInput = {
-      way: setting.way,
-      url: `http://127.0.0.1:${port}/mcp`,
-      sessions: setting.sessions,
-      parts: setting.parts,
-      partMs: sizes.partMs,
-    };
-    const child = startChild('notification-round', input, 1_200_000);
-    try {
-      return await watch(input, server, child);
-    } finally {
-      await child.stop();
-    }
-  } finally {
-    await server.stop();
-  }
-}
-
-async function watch(input: NotificationRoundInput, server: Child, child: Child): Promise<Part[]> {
-  await child.reply();
-  let before = await count(server);
-  const parts: Part[] = [];
-  for (let part = 0; part < input.parts; part += 1) {
-    const { cpuPercent } = (await child.reply()) as { cpuPercent: number };
-    const { gets, shortestGapMs } = await count(server);
-    const getsPerSecond = ((gets - before.gets) / input.partMs) * 1_000;
-    parts.push({ cpuPercent, getsPerSecond, shortestGapMs });
-    before = { gets, shortestGapMs };
-  }
-  if ((await child.reply()) !== 'called') throw new Error('The sessions did not work any more');
-  return parts;
-}
-
-async function count(server: Child): Promise<FlapCounts> {
-  server.send('count');
-  return (await server.reply()) as FlapCounts;
-}
 
 /** The parts after the first minute; of a shorter window, none. */
 function settled(parts: readonly Part[]): readonly Part[] {

@@ -31,6 +31,18 @@ export {
   SessionPoolError,
   type SessionPoolErrorCode,
 } from './errors.ts';
+export type { DispatcherSource } from './http/dispatchers.ts';
+export {
+  type HttpFailureCode,
+  type HttpFailureDetails,
+  HttpRequestError,
+} from './http/http-request-error.ts';
+export { StreamableHttpTransport } from './http/streamable-http-transport.ts';
+export type {
+  HttpMessageExtra,
+  HttpSendOptions,
+  StreamableHttpTransportOptions,
+} from './http/transport-options.ts';
 export { InvariantError } from './invariant.ts';
 export type { Lease } from './lease.ts';
 export type {
@@ -47,6 +59,7 @@ export type { Failure } from './policy/failure.ts';
 export type { RetireFilter, RetireOptions, SessionFilter, SessionInfo } from './retire.ts';
 export { SessionPool, type SessionPoolEnvironment } from './session-pool.ts';
 export type {
+  AskHeaders,
   CustomTarget,
   HeaderRecord,
   HeaderSource,

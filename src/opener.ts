@@ -65,12 +65,13 @@ export class Opener<C> {
     invariant(sessionCount(host.counts) < maxSessions, 'Invariant I2: the pool has room');
     ledger.add(session);
     host.loose += 1;
-    const { target, headers } = initiator.request;
+    session.opensFor = initiator.request;
+    const { target } = initiator.request;
     openSession({
       // A target that brings its own connector is opened by that one.
       connector: 'connect' in target ? (target.connect as Connector<C>) : host.connector,
       target,
-      context: { key: label, headers: () => this.#headers(session, target, headers) },
+      context: { key: label, headers: this.#headersOf(session) },
       controller,
       timeoutMs: host.options.connectTimeoutMs,
       clock: host.clock,
@@ -92,15 +93,14 @@ export class Opener<C> {
 
   /**
    * While it opens, a session speaks for the caller it is opened for: if those credentials are
-   * refused, that caller is told. From then on it speaks with the newest seen for the key.
+   * refused, that caller is told. From then on it speaks with the newest seen for the key. A method
+   * of its own, so that what the session keeps for life does not hold the caller.
    */
-  #headers(
-    session: Session<C>,
-    target: SessionTarget,
-    own: Parameters<typeof currentHeaders>[1],
-  ): ReturnType<typeof currentHeaders> {
-    if (session.state === 'opening') return currentHeaders(headersOf(target), own);
-    return currentHeaders(headersOf(this.newestTarget ?? target), undefined);
+  #headersOf(session: Session<C>): () => ReturnType<typeof currentHeaders> {
+    return () => {
+      const { target = this.newestTarget, headers } = session.opensFor ?? {};
+      return currentHeaders(target && headersOf(target), headers);
+    };
   }
 
   #uncoveredWaiter(): Waiter<C> {
@@ -119,6 +119,7 @@ export class Opener<C> {
   #opened(session: Session<C>, connection: Connection<C>): void {
     const { host, ledger, report } = this.#key;
     session.pending = undefined;
+    session.opensFor = undefined;
     // The pool closed between the connector's end and this turn.
     if (session.state !== 'opening') return this.#takeDownLate(connection);
     session.connection = connection;

@@ -87,6 +87,8 @@ export class SessionPool<C = Client> {
           clock,
           random,
           onTrouble: (key, error) => this.#troubles.report(key, error),
+          onStreamSlowed: (key, waitMs) =>
+            outbox.emit({ type: 'stream-slowed', key, server: serverOf(key), waitMs }),
         }) as Connector<never>),
       counts,
       totals,

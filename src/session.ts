@@ -1,6 +1,7 @@
 // One pooled session: the ledger's facts about it, its connection once open, and its live leases.
 // A record: `sub-pool.ts` makes every change.
 
+import type { AcquireRequest } from './acquire-request.ts';
 import type { Connection } from './connect/connector.ts';
 import type { Lease } from './lease.ts';
 import type { RetireReason } from './observe/events.ts';
@@ -20,6 +21,8 @@ export class Session<C> implements Slot<Session<C>> {
   next: Session<C> | undefined = undefined;
   list: object | undefined = undefined;
   readonly generation: number;
+  /** While it opens: who it is opened for. */
+  opensFor: AcquireRequest | undefined = undefined;
   /** When its open began. */
   readonly openingAt: number;
   /** Set when its open succeeded, let go when it is gone. */

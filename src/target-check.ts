@@ -148,7 +148,8 @@ function checkScope(target: SessionTarget): void {
   }
 }
 
-function checkUrl(url: unknown): void {
+/** @throws TypeError unless `url` is an absolute http: or https: URL. */
+export function checkUrl(url: unknown): void {
   const text = url instanceof URL ? url.href : url;
   const isWeb = typeof text === 'string' && URL.canParse(text) && /^https?:/i.test(text.trim());
   if (!isWeb) throw new TypeError('Expected `url` to be an absolute http: or https: URL');

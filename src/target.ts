@@ -8,8 +8,11 @@ import type { Connector } from './connect/connector.ts';
 /** Header names and values, as sent. Names are compared without regard to case. */
 export type HeaderRecord = Readonly<Record<string, string>>;
 
+/** Asks for headers anew, for one request. */
+export type AskHeaders = () => HeaderRecord | Promise<HeaderRecord>;
+
 /** Headers, or a function that is asked for them anew for every request. */
-export type HeaderSource = HeaderRecord | (() => HeaderRecord | Promise<HeaderRecord>);
+export type HeaderSource = HeaderRecord | AskHeaders;
 
 /** On whose behalf, and with which client identity, sessions are opened. Part of the key. */
 export interface Scope {

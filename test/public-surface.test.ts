@@ -12,6 +12,7 @@ const sources = readSources('src');
 test('the package exports these values and no others', () => {
   expect(Object.keys(surface).sort()).toEqual([
     'AcquireTimeoutError',
+    'HttpRequestError',
     'IdentityRequiredError',
     'InvariantError',
     'LeaseReleasedError',
@@ -21,6 +22,7 @@ test('the package exports these values and no others', () => {
     'SessionLostError',
     'SessionPool',
     'SessionPoolError',
+    'StreamableHttpTransport',
     'createFence',
   ]);
 });
@@ -40,6 +42,7 @@ test('the package exports these types', () => {
     [
       "AcquireOptions",
       "AcquirePhase",
+      "AskHeaders",
       "Clock",
       "CloseOptions",
       "CloseReport",
@@ -47,6 +50,7 @@ test('the package exports these types', () => {
       "Connection",
       "Connector",
       "CustomTarget",
+      "DispatcherSource",
       "EventSink",
       "Execution",
       "Failure",
@@ -54,6 +58,10 @@ test('the package exports these types', () => {
       "FenceOptions",
       "HeaderRecord",
       "HeaderSource",
+      "HttpFailureCode",
+      "HttpFailureDetails",
+      "HttpMessageExtra",
+      "HttpSendOptions",
       "HttpTarget",
       "KeyCounts",
       "KeyStats",
@@ -80,6 +88,7 @@ test('the package exports these types', () => {
       "SessionTarget",
       "StdioTarget",
       "StreamEnd",
+      "StreamableHttpTransportOptions",
       "TeardownOutcome",
       "Timer",
       "Totals",
@@ -113,6 +122,7 @@ test('event types are stable', () => {
     'session-open-failed',
     'session-probed',
     'session-trouble',
+    'stream-slowed',
     'session-retired',
     'session-closed',
     'session-abandoned',

@@ -2,9 +2,9 @@
 // and replaces the value of each `retry` field by the reconnect floor. Bytes without such a field
 // pass as they came, uncopied. It dispatches no events and knows no fence, stream or timer.
 
+import { MessageTooLargeError } from '../http/message-too-large.ts';
 import { clampRetryMs, RECONNECT_FLOOR_MS } from '../policy/reconnect-governor.ts';
 import type { BodyGuard } from './fenced-body.ts';
-import { MessageTooLargeError } from './message-too-large.ts';
 
 const LF = 10;
 const CR = 13;

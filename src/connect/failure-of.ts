@@ -19,10 +19,20 @@ const MAX_DEPTH = 8;
 
 /** Judges the failed send of a message that carried a session id (or did not). */
 export function sendFailureOf(error: unknown, sent: { withSessionId: boolean }): SendFailure {
+  const told = ownWord(error);
+  if (told !== undefined) return told;
   // Only a request that named a session can be told that it is gone: stateless servers answer 404
   // to what they don't know.
   if (statusOf(error) === 404) return sent.withSessionId ? LOST_UNSENT : KEEP;
   return isRefused(error, 0) ? LOST_UNSENT : KEEP;
+}
+
+/** What our own transport says itself: it knows how far the request got. */
+function ownWord(error: unknown): SendFailure | undefined {
+  if (!isRecord(error)) return undefined;
+  const { sessionLost: lost, execution } = error;
+  if (typeof lost !== 'boolean') return undefined;
+  return { lost, execution: execution === 'not-executed' ? execution : 'unknown' };
 }
 
 /** The HTTP status an error carries: SDK 1 puts it into `code`, SDK 2 and others into `status`. */

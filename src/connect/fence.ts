@@ -11,7 +11,7 @@ import { fetch as undiciFetch } from 'undici';
 import { AbortFanout } from '../abort-fanout.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
-import { AnsweredCalls } from './answered-calls.ts';
+import { ExpiryList } from '../http/expiry-list.ts';
 import { FencedRequest, type RequestObserver, type StreamEnd } from './fenced-request.ts';
 import { readPostedMessage } from './posted-message.ts';
 import { type Chain, StreamChains } from './stream-chains.ts';
@@ -87,6 +87,8 @@ export interface Fence {
 }
 
 const MAX_MESSAGE_BYTES_DEFAULT = 16 * 1024 * 1024;
+/** Long enough for an end that follows its answer, short for a socket that nobody reads. */
+const ANSWERED_GRACE_MS = 100;
 
 /** Creates the fence of one session. */
 export function createFence(options: FenceOptions = {}): Fence {
@@ -105,7 +107,7 @@ class SessionFence implements Fence {
   /** Of these, those that serve a call: its POST, or the GET that resumes its stream. */
   readonly #calls = new Map<RequestId, FencedRequest>();
   /** Of these, those that were answered. */
-  readonly #answered: AnsweredCalls;
+  readonly #answered: ExpiryList<RequestId>;
   /** What `arm` was given, if anything. */
   #armReason: Error | undefined;
   /** What new requests reject with; defined once armed. */
@@ -124,7 +126,9 @@ class SessionFence implements Fence {
     this.#onStreamEnd = options.onStreamEnd;
     this.#clock = options.clock ?? systemClock;
     this.#chains = new StreamChains(this.#clock, options.random ?? Math.random, this.#aborts);
-    this.#answered = new AnsweredCalls(this.#clock, (id) => this.#cutCall(id, 'answered'));
+    this.#answered = new ExpiryList(this.#clock, ANSWERED_GRACE_MS, (id) =>
+      this.#cutCall(id, 'answered'),
+    );
   }
 
   readonly fetch: FetchLike = (url, init) => {

@@ -5,9 +5,9 @@
 import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type { AbortFanout } from '../abort-fanout.ts';
 import type { Clock } from '../clock.ts';
+import { MessageTooLargeError } from '../http/message-too-large.ts';
 import { EventStreamScanner } from './event-stream-scanner.ts';
 import { type BodyEnd, type BodyGuard, discardBody, FencedBody } from './fenced-body.ts';
-import { MessageTooLargeError } from './message-too-large.ts';
 
 /** How an event stream went that its peer ended, or that broke a bound. */
 export interface StreamEnd {

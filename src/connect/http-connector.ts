@@ -1,18 +1,16 @@
-// Opens MCP sessions over Streamable HTTP: the SDK's transport behind the fence, with undici
-// beneath. Sits at the edge of the pool as a `Connector`; `http-session.ts` is what it opens.
-// Knows no pool.
+// Opens MCP sessions over Streamable HTTP, on our own transport. Sits at the edge of the pool as a
+// `Connector`; `http-session.ts` is what it opens. Knows no pool.
 
 import '../host-fetch-guard.ts';
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
 import { AbortFanout } from '../abort-fanout.ts';
 import type { Clock } from '../clock.ts';
+import { type DispatcherSource, Dispatchers } from '../http/dispatchers.ts';
 import type { HttpTarget, SessionTarget } from '../target.ts';
 import type { Connector } from './connector.ts';
-import { type DispatcherSource, Dispatchers } from './dispatchers.ts';
+import { EndpointMemory } from './endpoint-memory.ts';
 import { HttpSession } from './http-session.ts';
-import type { Errand } from './http-traffic.ts';
 import { SchemaValidators } from './schema-validators.ts';
 
 /** What sessions over HTTP need. */
@@ -31,11 +29,15 @@ export interface HttpConnectorOptions {
   readonly leasesPerSession?: number | undefined;
   /** Longest TCP and TLS handshake, in ms. Default: 10,000. */
   readonly connectTimeoutMs?: number | undefined;
+  /** A whole teardown, in ms; half of it bounds the end of an open that failed. Default: 2,000. */
+  readonly closeTimeoutMs?: number | undefined;
   readonly clock: Clock;
   /** Numbers in [0, 1), for jitter. */
   readonly random: () => number;
   /** Out-of-band trouble of a session, by key: transport errors, and what handlers threw. */
   readonly onTrouble?: ((key: string, error: unknown) => void) | undefined;
+  /** A notification stream of a key is opened again more slowly, because it flaps. */
+  readonly onStreamSlowed?: ((key: string, waitMs: number) => void) | undefined;
 }
 
 /** What all sessions of one connector share. */
@@ -45,7 +47,7 @@ export interface HttpShared {
   readonly validators: SchemaValidators;
   /** Follows the signals of calls. */
   readonly aborts: AbortFanout;
-  readonly context: AsyncLocalStorage<Errand>;
+  readonly endpoints: EndpointMemory;
 }
 
 /** Makes a connector for HTTP targets. Opens nothing and holds nothing until it is called. */
@@ -56,7 +58,7 @@ export function createHttpConnector(options: HttpConnectorOptions): Connector {
     dispatchers: new Dispatchers({ source: dispatcher, connectTimeoutMs }),
     validators: new SchemaValidators(),
     aborts: new AbortFanout(),
-    context: new AsyncLocalStorage(),
+    endpoints: new EndpointMemory(),
   };
   return async (target, context) => {
     if (!isHttpTarget(target)) throw new TypeError('Expected a target with a `url`');

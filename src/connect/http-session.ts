@@ -1,55 +1,52 @@
-// One MCP session over Streamable HTTP, as the pool holds it: the link with its leases, the SDK's
-// transport, the fence around it, its notification stream, and the four rungs of its end.
+// One MCP session over Streamable HTTP, as the pool holds it: the link with its leases, our
+// transport beneath it, and the four rungs of its end.
 
 import '../host-fetch-guard.ts';
 import type { Client, ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
-import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Implementation } from '@modelcontextprotocol/sdk/types.js';
-import type { AbortFanout } from '../abort-fanout.ts';
-import { MAX_TIMER_MS } from '../clock.ts';
+import { againstSignal } from '../against-signal.ts';
+import { StreamableHttpTransport } from '../http/streamable-http-transport.ts';
+import type { HttpMessageExtra } from '../http/transport-options.ts';
 import type { HttpTarget } from '../target.ts';
-import { againstSignal } from './against-signal.ts';
 import type { ConnectContext, Connection, LeaseContext } from './connector.ts';
-import type { DispatcherHold } from './dispatchers.ts';
-import { sendFailureOf, statusOf } from './failure-of.ts';
+import { statusOf } from './failure-of.ts';
 import type { HttpShared } from './http-connector.ts';
-import { HttpTraffic } from './http-traffic.ts';
 import { LeaseClient } from './lease-client.ts';
 import type { LeaseTransport } from './lease-transport.ts';
-import { NotificationStream } from './notification-stream.ts';
-import { splitUserInfo } from './request-headers.ts';
 import type { ValidatorsHold } from './schema-validators.ts';
+import type { OriginOf } from './server-messages.ts';
 import { SessionLink } from './session-link.ts';
 
-const METHOD_NOT_FOUND = -32_601;
+/** A session found dead within this time of a sign of life did not die of being idle. */
+const SILENCE_MS = 1_000;
+/** What a session has in place of a client of its own. */
+const NO_CLIENT = { close: (): Promise<void> => Promise.resolve() };
+/** How long a server may take to end the session of a failed open. */
+const ABANDON_MS = 1_000;
 
 /** See the file header. */
 export class HttpSession implements Connection<Client> {
   readonly #target: HttpTarget;
-  readonly #endpoint: URL;
+  readonly #shared: HttpShared;
   readonly #clientInfo: Implementation;
   /** For the clients of leases. */
   readonly #clientOptions: ClientOptions;
-  readonly #aborts: AbortFanout;
-  readonly #dispatchers: DispatcherHold;
   readonly #validators: ValidatorsHold;
-  readonly #traffic: HttpTraffic;
-  readonly #transport: StreamableHTTPClientTransport;
-  readonly #stream: NotificationStream;
+  readonly #transport: StreamableHttpTransport;
   readonly #link: SessionLink;
   /** Clients that are lent, and their transports. */
   readonly #lent = new Map<Client, LeaseTransport>();
-  /** Cancels that rung 1 sends, which never reject. Rung 2 waits for them. */
+  /** When the server last answered, or a lease ended. */
+  #aliveAt: number;
+  /** Cancels that rung 1 sends. Rung 2 waits for them. */
   #cancels: readonly Promise<void>[] = [];
 
   constructor(target: HttpTarget, context: ConnectContext, shared: HttpShared) {
     const { options, dispatchers, validators } = shared;
     const { clock, random, maxMessageBytes, leasesPerSession = 1, onTrouble } = options;
-    const { endpoint, authorization } = splitUserInfo(new URL(target.url));
     this.#target = target;
-    this.#endpoint = endpoint;
-    this.#aborts = shared.aborts;
-    this.#dispatchers = dispatchers.hold();
+    this.#shared = shared;
+    this.#aliveAt = clock.now();
     this.#validators = validators.hold(context.key);
     this.#clientInfo = target.clientInfo ?? options.clientInfo;
     this.#clientOptions = {
@@ -57,73 +54,59 @@ export class HttpSession implements Connection<Client> {
       ...options.clientOptions,
       capabilities: target.capabilities ?? options.capabilities,
     };
-    this.#stream = new NotificationStream({
-      clock,
-      open: (lastEventId) => {
-        const errand = { purpose: 'stream', callId: undefined, headers: undefined } as const;
-        return this.#traffic.run(errand, () => this.#transport.resumeStream(lastEventId));
-      },
-      onFailure: (error) => this.#onStreamFailure(error),
-    });
-    this.#traffic = new HttpTraffic({
-      endpoint,
-      authorization,
-      sessionHeaders: context.headers,
-      dispatchers: this.#dispatchers,
-      context: shared.context,
-      clock,
-      fence: {
+    this.#transport = new StreamableHttpTransport(
+      target.url,
+      {
+        headers: context.headers,
+        authProvider: target.authProvider,
+        notifications: false,
         maxMessageBytes,
+        clock,
         random,
-        onStreamEnd: ({ lastEventId }) => this.#stream.onEnd(lastEventId),
+        onStreamSlowed: (waitMs) => options.onStreamSlowed?.(context.key, waitMs),
       },
-      carryStream: (fetch, url, init) => this.#stream.fetch(fetch, url, init),
-    });
-    const { authProvider } = target;
-    this.#transport = new StreamableHTTPClientTransport(endpoint, {
-      fetch: this.#traffic.fetch,
-      ...(authProvider && { authProvider }),
-      // We reopen what is to be reopened: the SDK's own attempts have no floor, cap or end (rows
-      // 3-5).
-      reconnectionOptions: {
-        maxRetries: 0,
-        initialReconnectionDelay: 1_000,
-        maxReconnectionDelay: 300_000,
-        reconnectionDelayGrowFactor: 2,
+      {
+        dispatchers: dispatchers.hold(),
+        isIdle: () => this.#lent.size === 0,
+        onLost: (error) => this.#link.lose(error),
+        clearsFailedCalls: true,
       },
-    });
+    );
     this.#link = new SessionLink(this.#transport, {
       clientInfo: this.#clientInfo,
       clientOptions: this.#clientOptions,
       clock,
       exclusive: (target.leasesPerSession ?? leasesPerSession) === 1 && !target.affinity,
-      originOf: () => this.#traffic.originOf(),
-      carry: (origin, send) => this.#traffic.carry(origin, send),
-      onFlood: () => this.#stream.onFlood(),
-      onAnswered: (callId) => this.#traffic.fence.endCall(callId),
-      onTrouble: (error) => {
-        if (!isOurDoing(error)) onTrouble?.(context.key, error);
-      },
+      originOf,
+      onFlood: () => this.#transport.onFlood(),
+      onTrouble: (error) => onTrouble?.(context.key, error),
     });
+    this.#link.lost.addEventListener('abort', () => this.#onLost(), { once: true });
   }
 
-  /** Runs the handshake. Rejects at once when `signal` aborts, and then nothing is left of it. */
+  /**
+   * Runs the handshake. Rejects when it fails and when `signal` aborts, and then nothing is left of
+   * it; if the server had made a session by then, after that has been ended, best effort.
+   */
   async open(signal: AbortSignal): Promise<void> {
     try {
       await this.#link.open(signal);
     } catch (error) {
-      const reason = new Error('The session could not be opened', { cause: error });
-      this.#traffic.fence.arm(reason);
-      this.sever(reason);
+      await this.#abandonOpen(error);
       throw error;
     }
     const { notifications, affinity } = this.#target;
     const listens = this.#clientOptions.listChanged !== undefined || affinity !== undefined;
-    if (notifications ?? listens) this.#stream.want();
+    const needed = listens || this.#shared.endpoints.needsStream(this.#endpoint);
+    if (notifications ?? needed) this.#transport.listen();
   }
 
+  /**
+   * Every lease gets a client of its own, and the session has none: it takes 4 KiB. The pool closes
+   * this one in a teardown, and does nothing else with it.
+   */
   get client(): Client {
-    return this.#link.root;
+    return NO_CLIENT as Client;
   }
 
   get transport(): { close(): Promise<void> } {
@@ -146,14 +129,14 @@ export class HttpSession implements Connection<Client> {
       clientInfo: this.#clientInfo,
       clientOptions: this.#clientOptions,
       handshake: this.#link.handshake,
-      aborts: this.#aborts,
+      aborts: this.#shared.aborts,
       onRequest,
       onNotification,
     });
     this.#lent.set(client, transport);
     // `notifications: false` is the caller's word that there is to be none.
     const listens = onRequest !== undefined || onNotification !== undefined;
-    if (listens && this.#target.notifications !== false) this.#stream.want();
+    if (listens && this.#target.notifications !== false) this.#transport.listen();
     return client;
   }
 
@@ -161,60 +144,41 @@ export class HttpSession implements Connection<Client> {
     const transport = this.#lent.get(client);
     this.#lent.delete(client);
     transport?.end();
+    this.#aliveAt = this.#shared.options.clock.now();
     return transport?.tainted ? 'tainted' : 'clean';
   }
 
-  async probe(signal: AbortSignal): Promise<void> {
-    try {
-      // Bound: `signal` alone.
-      await againstSignal(signal, this.#link.root.ping({ signal, timeout: MAX_TIMER_MS }));
-    } catch (error) {
-      // A server that knows no ping has answered all the same.
-      if (!isMethodNotFound(error)) throw error;
-    }
+  probe(signal: AbortSignal): Promise<void> {
+    return this.#link.lane.ping(signal);
   }
 
   fence(reason: Error): void {
-    this.#stream.stop();
+    // A server that will get no DELETE is told what nobody waits for any more. Best effort.
     if (this.#transport.sessionId === undefined && this.#cancels.length === 0) {
       this.#cancels = this.#link.inFlight.map(({ id }) => this.#cancelCall(id));
     }
     this.#link.fence(reason);
-    this.#traffic.fence.arm(reason);
+    this.#transport.fence(reason);
   }
 
   async terminate(signal: AbortSignal): Promise<void> {
-    const { sessionId, protocolVersion } = this.#transport;
-    if (sessionId === undefined) {
-      // No session to end, but calls. Without the wait, rung 4 aborts the cancels unsent.
+    // No session to end, but calls. Without the wait, rung 4 aborts the cancels unsent.
+    if (this.#transport.sessionId === undefined) {
       await againstSignal(signal, Promise.allSettled(this.#cancels));
-      return;
-    }
-    // The server has told us that the session is gone.
-    if (this.#isGoneByServer()) return;
-    const headers: Record<string, string> = { 'mcp-session-id': sessionId };
-    if (protocolVersion !== undefined) headers['mcp-protocol-version'] = protocolVersion;
-    Object.assign(headers, await againstSignal(signal, this.#credentials()));
-    const response = await this.#passThrough({ method: 'DELETE', headers, signal });
-    // The status is the answer; a body that can't be cancelled is cut with the session.
-    response.body?.cancel().catch(() => {});
-    const { ok, status } = response;
-    if (!ok && status !== 404 && status !== 405) {
-      throw Object.assign(new Error(`The server refused to end the session: HTTP ${status}`), {
-        status,
-      });
+    } else if (!this.#isGoneByServer()) {
+      await this.#transport.terminateSession({ signal });
     }
   }
 
   sever(reason: Error): void {
-    this.#stream.stop();
     this.#link.sever(reason);
     this.#lent.clear();
-    // Order: the sockets first, then the aborts. Each abort of a request whose pool still lives
-    // opens a spare connection (row 13b).
-    this.#dispatchers.release(reason);
-    this.#traffic.fence.abortAll(reason);
+    this.#transport.sever(reason);
     this.#validators.release();
+  }
+
+  get #endpoint(): string {
+    return String(this.#target.url);
   }
 
   #isGoneByServer(): boolean {
@@ -222,57 +186,41 @@ export class HttpSession implements Connection<Client> {
     return this.#link.lost.aborted && statusOf((reason as Error).cause) === 404;
   }
 
-  #onStreamFailure(error: unknown): void {
-    // A server that never gave a stream answers so because it has none (a missing GET route is 404
-    // in most frameworks). If the session were gone, the next POST would say so.
-    const withSessionId = this.#transport.sessionId !== undefined && this.#stream.wasOpen;
-    if (sendFailureOf(error, { withSessionId }).lost) this.#link.lose(error);
+  #onLost(): void {
+    const { options, endpoints } = this.#shared;
+    const now = options.clock.now();
+    if (!this.#isGoneByServer() || now - this.#aliveAt < SILENCE_MS) return;
+    endpoints.silentDeath(this.#endpoint, this.#transport.everListened, now);
   }
 
-  /** A server that gets no DELETE is told what nobody waits for any more. Best effort. */
-  async #cancelCall(requestId: number): Promise<void> {
-    const params = { requestId, reason: 'The session is closing' };
-    const body = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
-    const { protocolVersion } = this.#transport;
-    const headers = {
-      accept: 'application/json, text/event-stream',
-      'content-type': 'application/json',
-      ...(protocolVersion && { 'mcp-protocol-version': protocolVersion }),
-    };
+  async #abandonOpen(cause: unknown): Promise<void> {
+    const reason = new Error('The session could not be opened', { cause });
+    this.#transport.fence(reason);
+    const { clock, closeTimeoutMs = 2 * ABANDON_MS } = this.#shared.options;
+    const timer = clock.setTimeout(
+      () => this.sever(reason),
+      Math.min(ABANDON_MS, closeTimeoutMs / 2),
+    );
     try {
-      Object.assign(headers, await this.#credentials());
-      const response = await this.#passThrough({ method: 'POST', headers, body });
-      await response.body?.cancel();
+      // Bound: the timer, which aborts it.
+      await this.#transport.terminateSession();
     } catch {
-      // What it was to end ends with the session's sockets.
+      // The caller gets the open's own error, which says more.
+    } finally {
+      clock.clearTimeout(timer);
+      this.sever(reason);
     }
   }
 
-  /** What the SDK's transport would add for the target's `authProvider`. */
-  async #credentials(): Promise<Record<string, string>> {
-    const tokens = await this.#target.authProvider?.tokens();
-    return tokens ? { authorization: `Bearer ${tokens.access_token}` } : {};
-  }
-
-  #passThrough(init: RequestInit): Promise<Response> {
-    const errand = { purpose: 'teardown', callId: undefined, headers: undefined } as const;
-    return this.#traffic.run(errand, () =>
-      this.#traffic.fence.passThrough(this.#endpoint, { redirect: 'manual', ...init }),
-    );
+  async #cancelCall(requestId: number): Promise<void> {
+    const params = { requestId, reason: 'The session is closing' };
+    const method = 'notifications/cancelled';
+    await this.#transport.sendLastWord({ jsonrpc: '2.0', method, params });
   }
 }
 
-/** What the transport reports though we asked for it: ended calls, and no retries of its own. */
-function isOurDoing(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  return error.name === 'AbortError' || error.message.startsWith('Maximum reconnection attempts');
-}
-
-function isMethodNotFound(error: unknown): boolean {
-  return (
-    typeof error === 'object' &&
-    error !== null &&
-    'code' in error &&
-    error.code === METHOD_NOT_FOUND
-  );
-}
+/** Our transport says on which call's response a message came; its ids are the link's numbers. */
+const originOf: OriginOf = (_message, extra?: HttpMessageExtra) => {
+  const id = extra?.relatedRequestId;
+  return id === undefined ? undefined : Number(id);
+};

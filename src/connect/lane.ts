@@ -11,18 +11,13 @@ import type {
   ProgressToken,
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
-import type { HeaderRecord } from '../target.ts';
+import type { AskHeaders } from '../target.ts';
 import type { SessionEnd } from './session-loss.ts';
 
-/** Asks for headers anew, for one request. */
-export type AskHeaders = () => HeaderRecord | Promise<HeaderRecord>;
-
-/** Where an outgoing message comes from. */
-export interface SendOrigin {
-  /** The upstream id, if the message is a request. */
-  readonly callId: number | undefined;
-  /** The headers of the lease; `undefined` for the session's own traffic. */
-  readonly headers: AskHeaders | undefined;
+/** How a message of a lane is sent on. */
+export interface LaneSendOptions extends TransportSendOptions {
+  /** The lease's headers, for transports that carry any. */
+  readonly headers?: AskHeaders;
 }
 
 /** One borrower's way through the link: a lease, or the session itself. */

@@ -13,9 +13,11 @@ import type {
   MessageExtraInfo,
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
-import type { AskHeaders, Call, Lane, Link } from './lane.ts';
+import { dropFrames } from '../drop-frames.ts';
+import type { AskHeaders } from '../target.ts';
+import type { Call, Lane, Link } from './lane.ts';
 import type { SessionEnd } from './session-loss.ts';
-import { dropFrames, lostInFlight, lostUnsent } from './session-loss.ts';
+import { lostInFlight, lostUnsent } from './session-loss.ts';
 
 /** What a lane transport is told at birth. */
 export interface LeaseTransportOptions {

@@ -3,7 +3,6 @@
 // SDK transport; knows nothing of HTTP, sockets or keys.
 
 import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
-import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import type {
   Transport,
   TransportSendOptions,
@@ -16,53 +15,50 @@ import type {
   JSONRPCResultResponse,
   MessageExtraInfo,
 } from '@modelcontextprotocol/sdk/types.js';
+import { againstSignal } from '../against-signal.ts';
 import type { Clock } from '../clock.ts';
-import { MAX_TIMER_MS } from '../clock.ts';
+import { dropFrames } from '../drop-frames.ts';
 import { SessionLostError } from '../errors.ts';
-import { againstSignal } from './against-signal.ts';
 import { CallTable } from './call-table.ts';
 import type { LeaseContext } from './connector.ts';
 import { sendFailureOf } from './failure-of.ts';
 import { frozenCopy } from './frozen-copy.ts';
-import type { Call, Lane, Link, SendOrigin } from './lane.ts';
+import { shakeHands } from './handshake.ts';
+import type { Call, Lane, LaneSendOptions, Link } from './lane.ts';
 import { LeaseTransport } from './lease-transport.ts';
 import type { OriginOf } from './server-messages.ts';
 import { ServerMessages } from './server-messages.ts';
+import { SessionLane } from './session-lane.ts';
 import type { SessionEnd } from './session-loss.ts';
-import { dropFrames, lostInFlight, lostUnsent } from './session-loss.ts';
+import { lostInFlight, lostUnsent } from './session-loss.ts';
 
 /** What a link needs to know beside the transport. */
 export interface SessionLinkOptions {
   readonly clientInfo: Implementation;
-  /** For the session's own client. `listChanged` is left to the leases' clients. */
+  /** For the handshake. */
   readonly clientOptions: ClientOptions;
   readonly clock: Clock;
   /** The session is lent to one lease at a time. */
   readonly exclusive: boolean;
   readonly originOf?: OriginOf;
-  /** Runs a send so that the transport's side knows where it comes from. */
-  readonly carry?: <T>(origin: SendOrigin, send: () => T) => T;
   /** Whether an error that the transport reports on its own means that the session is gone. */
   readonly isLoss?: (error: unknown) => boolean;
   /**
    * More than the idle budget came while nobody leased the session. Called for each message over.
    */
   readonly onFlood?: () => void;
-  /** The answer to a call has come, by its upstream id: its request need not stay open. */
-  readonly onAnswered?: (callId: number) => void;
   /** Out-of-band trouble: transport errors, and what handlers threw. What it throws is dropped. */
   readonly onTrouble?: (error: unknown) => void;
 }
 
 /** See the file header. */
 export class SessionLink implements Link {
-  /** The session's own client: handshake, probe, pings. */
-  readonly root: Client;
+  /** Answers what is for no lease, and pings. */
+  readonly lane: SessionLane;
 
   readonly #upstream: Transport;
   readonly #options: SessionLinkOptions;
   readonly #calls = new CallTable();
-  readonly #rootLane: LeaseTransport;
   readonly #serverMessages: ServerMessages;
   readonly #lost = new AbortController();
   /** Errors of the transport that were reported: the SDK tells them, and rejects with them. */
@@ -76,21 +72,12 @@ export class SessionLink implements Link {
   constructor(upstream: Transport, options: SessionLinkOptions) {
     this.#upstream = upstream;
     this.#options = options;
-    const { listChanged: _, ...rootOptions } = options.clientOptions;
-    this.root = new Client(options.clientInfo, rootOptions);
-    this.#rootLane = new LeaseTransport({
-      link: this,
-      handshake: undefined,
-      headers: undefined,
-      endedWith: () => undefined,
-      onClose: () => this.#rootLane.end(),
-      setProtocolVersion: (version) => upstream.setProtocolVersion?.(version),
-    });
+    this.lane = new SessionLane(this);
     const { exclusive, originOf, clock } = options;
     this.#serverMessages = new ServerMessages({
       calls: this.#calls,
       clock,
-      root: this.#rootLane,
+      root: this.lane,
       exclusive,
       originOf,
       refuse: (lane, id, error) => {
@@ -118,8 +105,8 @@ export class SessionLink implements Link {
 
   /**
    * Starts the transport and runs the handshake. Rejects with the signal's reason when it aborts,
-   * at once, whatever the peer does; the transport is closed then, and nothing is cancelled by
-   * message, for `initialize` must not be. Called once.
+   * at once, whatever the peer does; nothing is cancelled by message then, for `initialize` must
+   * not be. Whoever made the transport closes it. Called once.
    */
   async open(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
@@ -128,17 +115,16 @@ export class SessionLink implements Link {
     upstream.onerror = (error) => this.#onUpstreamError(error);
     upstream.onclose = () => this.lose(new Error('The transport was closed'));
     try {
-      // Bound: `signal`. The SDK's own timer is put out of reach, for at its end it would send
-      // `notifications/cancelled` for `initialize`.
-      const opened = upstream
-        .start()
-        .then(() => this.root.connect(this.#rootLane, { timeout: MAX_TIMER_MS }));
+      // Bound: `signal`.
+      const { clientInfo, clientOptions } = this.#options;
+      const setProtocolVersion = (version: string): void => upstream.setProtocolVersion?.(version);
+      const party = { clientInfo, clientOptions, setProtocolVersion };
+      const opened = upstream.start().then(() => shakeHands(this, party));
       await againstSignal(signal, opened);
       if (this.#gone !== undefined) throw this.#gone;
       this.#isOpen = true;
     } catch (error) {
       this.sever(new Error('The session could not be opened', { cause: error }));
-      upstream.close().catch((trouble: unknown) => this.report(trouble));
       throw error;
     }
   }
@@ -232,29 +218,36 @@ export class SessionLink implements Link {
     const leases = this.#serverMessages.clear();
     for (const call of this.#calls.drain()) call.reject(dropFrames(gone));
     for (const lane of leases) lane.closed();
-    this.#rootLane.closed();
+    this.lane.closed();
   }
 
   send(lane: Lane, message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
     if (this.#gone !== undefined) return Promise.reject(lostUnsent(this.#gone));
     const withSessionId = this.#upstream.sessionId !== undefined;
-    const callId = 'method' in message && 'id' in message ? Number(message.id) : undefined;
-    const post = async (): Promise<void> => this.#upstream.send(message, options);
-    const { carry } = this.#options;
-    const sent = carry ? carry({ callId, headers: lane.headers }, post) : post();
-    return sent.catch((error: unknown) => {
+    // Transports that carry no headers ignore them.
+    const withHeaders = lane.headers ? { ...options, headers: lane.headers } : options;
+    return this.#sent(message, withHeaders).catch((error: unknown) => {
       const failure = sendFailureOf(error, { withSessionId });
       // Before the session is open there is none to lose: the open fails with what it was.
       if (!failure.lost || !this.#isOpen || this.#gone !== undefined) throw error;
       const own = dropFrames(
         new SessionLostError('The session was lost', failure.execution, { cause: error }),
       );
+      const callId = 'method' in message && 'id' in message ? Number(message.id) : undefined;
       const call = this.#calls.find(callId);
       // Order: the call that found out leaves the table first, for it knows more than the others.
       if (call !== undefined && this.#calls.remove(call)) call.reject(own);
       this.lose(error);
       throw own;
     });
+  }
+
+  #sent(message: JSONRPCMessage, options: LaneSendOptions | undefined): Promise<void> {
+    try {
+      return this.#upstream.send(message, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   #onUpstreamError(error: unknown): void {
@@ -290,7 +283,6 @@ export class SessionLink implements Link {
       this.#handshake = frozenCopy(message.result);
     }
     this.#calls.remove(call);
-    this.#options.onAnswered?.(call.id);
     call.lane.deliver({ ...message, id: call.localId }, extra);
     call.resolve();
     return true;

@@ -51,6 +51,10 @@ export type PoolEvent =
       /** Troubles of the whole pool since the last such event, this one included. */
       readonly count: number;
     })
+  | (Of<'stream-slowed'> & {
+      /** How long the next attempt waits. */
+      readonly waitMs: number;
+    })
   | (Of<'session-retired'> & { readonly reason: RetireReason })
   | (Of<'session-closed'> & { readonly reason: RetireReason; readonly outcome: TeardownOutcome })
   | (Of<'session-abandoned'> & { readonly reason: RetireReason; readonly outcome: TeardownOutcome })

@@ -38,6 +38,7 @@ export function levelOf(event: PoolEvent): LogLevel {
     case 'session-abandoned':
     case 'session-open-failed':
     case 'session-trouble':
+    case 'stream-slowed':
     case 'lease-leaking':
       return 'warn';
     case 'session-probed':

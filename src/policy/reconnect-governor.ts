@@ -63,7 +63,7 @@ export function afterStream(
   const isHealthy = stream.broughtMessage || stream.livedMs >= STEADY_AFTER_MS;
   const flaps = isHealthy ? 0 : governor.flaps + 1;
   const retryMs = stream.retryMs === undefined ? governor.retryMs : clampRetryMs(stream.retryMs);
-  const waitMs = Math.max(backoffMs(flaps, random), retryMs ?? 0);
+  const waitMs = Math.max(backoffMs(flaps, random), spreadRetryMs(retryMs, random));
   return { flaps, followUps: 0, notBeforeAt: now + waitMs, retryMs };
 }
 
@@ -93,4 +93,14 @@ function backoffMs(flaps: number, random: number): number {
   if (flaps === 0) return RECONNECT_FLOOR_MS;
   const stepMs = Math.min(RECONNECT_FLOOR_MS * 2 ** Math.min(flaps, 30), RECONNECT_CEILING_MS);
   return stepMs / 2 + (random * stepMs) / 2;
+}
+
+/**
+ * A server's `retry`, up to a tenth longer, and at the ceiling up to a tenth shorter: sessions that
+ * were cut off together must not come back together.
+ */
+function spreadRetryMs(retryMs: number | undefined, random: number): number {
+  if (retryMs === undefined) return 0;
+  const spread = retryMs * (1 + random / 10);
+  return spread <= RECONNECT_CEILING_MS ? spread : RECONNECT_CEILING_MS * (1 - random / 10);
 }

@@ -53,16 +53,26 @@ test('a stream that lived for just under a minute and brought nothing has flappe
 });
 
 test.each([
-  { retryMs: 0, waitMs: 1_000 },
-  { retryMs: 999, waitMs: 1_000 },
-  { retryMs: 7_500, waitMs: 7_500 },
-  { retryMs: 300_001, waitMs: 300_000 },
-  { retryMs: 3_000_000_000, waitMs: 300_000 },
-  { retryMs: Number.POSITIVE_INFINITY, waitMs: 300_000 },
-])('`retry: $retryMs` of a healthy stream makes the wait $waitMs ms', ({ retryMs, waitMs }) => {
+  { retryMs: 0, least: 1_000, most: 1_100 },
+  { retryMs: 999, least: 1_000, most: 1_100 },
+  { retryMs: 7_500, least: 7_500, most: 8_250 },
+  { retryMs: 299_999, least: 270_000, most: 300_000 },
+  { retryMs: 300_001, least: 270_000, most: 300_000 },
+  { retryMs: 3_000_000_000, least: 270_000, most: 300_000 },
+  { retryMs: Number.POSITIVE_INFINITY, least: 270_000, most: 300_000 },
+])('`retry: $retryMs` makes the wait $least to $most ms, spread by chance', (row) => {
+  const { retryMs, least, most } = row;
   const stream = { livedMs: 1, broughtMessage: true, retryMs };
-  expect(clampRetryMs(retryMs)).toBe(waitMs);
-  expect(reconnectWaitMs(afterStream(freshGovernor, stream, NOW, 0.5), NOW)).toBe(waitMs);
+  const waits = [0, 0.25, 0.5, 0.75, 1 - Number.EPSILON].map((random) =>
+    reconnectWaitMs(afterStream(freshGovernor, stream, NOW, random), NOW),
+  );
+  for (const wait of waits) {
+    expect(wait).toBeGreaterThanOrEqual(least);
+    expect(wait).toBeLessThanOrEqual(most);
+  }
+  expect(new Set(waits).size).toBe(waits.length);
+  expect(clampRetryMs(retryMs)).toBeLessThanOrEqual(300_000);
+  expect(clampRetryMs(retryMs)).toBeGreaterThanOrEqual(1_000);
 });
 
 test('`retry` never shortens the wait of a flapping stream, and holds until there is another', () => {

@@ -3,7 +3,7 @@
 
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
 import { describe, expect, it } from 'vitest';
-import { splitUserInfo } from '../../src/connect/request-headers.ts';
+import { splitUserInfo } from '../../src/http/request-headers.ts';
 import type { HeaderRecord } from '../../src/target.ts';
 import { lend, type OpenSession, textOf } from '../support/http-sessions.ts';
 import { startMcpServer, type TestMcpServer } from '../support/mcp-server.ts';

@@ -1,10 +1,8 @@
 // When a session over HTTP has a notification stream (GET), and what becomes of it.
 
 import { describe, expect, it, vi } from 'vitest';
-import { NotificationStream } from '../../src/connect/notification-stream.ts';
 import type { HttpTarget } from '../../src/target.ts';
 import { lend } from '../support/http-sessions.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 import { beginEvents, eventOf, pause, type RawHandlers, until } from '../support/raw-server.ts';
 import { useSessions } from '../support/session-fixture.ts';
 
@@ -97,7 +95,7 @@ describe('the notification stream', () => {
     });
     const session = await newSessions().open({ url: server.url, notifications: true });
     await until(() => session.lost?.aborted === true);
-    expect(session.lost?.reason).toMatchObject({ code: 'SESSION_LOST', cause: { code: 404 } });
+    expect(session.lost?.reason).toMatchObject({ code: 'SESSION_LOST', cause: { status: 404 } });
   });
 
   it('that floods an idle session is closed, and calls still work', async () => {
@@ -119,44 +117,5 @@ describe('the notification stream', () => {
     await expect(lend(session).client.callTool({ name: 'x' })).resolves.toBeDefined();
     await pause(1_200);
     expect(server.count('GET')).toBe(1);
-  });
-});
-
-describe('a notification stream that can not be had', () => {
-  it('is asked for ever more slowly, from 1 s to 5 min, and not at all once stopped', async () => {
-    const clock = new ManualClock();
-    const at: number[] = [];
-    const stream = new NotificationStream({
-      clock,
-      open: () => {
-        at.push(clock.now());
-        return Promise.reject(new Error('no token'));
-      },
-      onFailure: () => {},
-    });
-    stream.want();
-    for (let n = 0; n < 2_400; n += 1) {
-      await clock.advance(1_000);
-    }
-    const waits = at.slice(1).map((each, n) => Math.round((each - at[n]!) / 1_000));
-    expect(waits.slice(0, 11)).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-    stream.stop();
-    const before = at.length;
-    await clock.advance(600_000);
-    stream.want();
-    stream.onEnd(undefined);
-    expect(at).toHaveLength(before);
-  });
-});
-
-describe('a notification stream that the server does not offer', () => {
-  it('is not asked for again, whatever stream of the session ends', async () => {
-    const open = vi.fn(() => Promise.resolve());
-    const stream = new NotificationStream({ clock: new ManualClock(), open, onFailure: () => {} });
-    stream.want();
-    await stream.fetch(async () => new Response(null, { status: 405 }), 'http://127.0.0.1:1/');
-    stream.onEnd('e1');
-    stream.want();
-    expect(open).toHaveBeenCalledOnce();
   });
 });

@@ -51,11 +51,12 @@ describe('a session that the server forgot', () => {
     hanging.catch(() => {});
     await until(() => server.count('tools/call') === 1);
     await server.forget(leases[0]!.sessionId!);
+    // The server closes the stream of the call that hangs, which tells of the loss.
+    await expect(hanging).rejects.toMatchObject({ code: 'SESSION_LOST', execution: 'unknown' });
     await expect(leases[1]!.client.callTool({ name: 'count' })).rejects.toMatchObject({
       code: 'SESSION_LOST',
       execution: 'not-executed',
     });
-    await expect(hanging).rejects.toMatchObject({ code: 'SESSION_LOST', execution: 'unknown' });
     expect(leases.map(({ signal }) => signal.aborted)).toEqual([true, true]);
     for (const lease of leases) lease.release();
   });

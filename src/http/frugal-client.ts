@@ -14,9 +14,12 @@ export function frugalClient(
   let isAfterAbort = false;
   const connect: buildConnector.connector = (target, callback) => {
     if (!isAfterAbort) return options.connect(target, callback);
-    // In that turn, the one request the client has is the aborted one. The refusal makes the pool
-    // drop the client, which holds nothing any more.
-    queueMicrotask(() => callback(new Error('No request wants the connection'), null));
+    queueMicrotask(() => {
+      // The pool may have given the client another request in this very turn. Else the refusal
+      // makes the pool drop it, for it holds nothing any more. It would fail whatever it holds.
+      if (hasWantedRequest(client)) options.connect(target, callback);
+      else callback(new Error('No request wants the connection'), null);
+    });
     return undefined;
   };
   const client = new Client(origin, { ...options, connect });
@@ -30,4 +33,19 @@ export function frugalClient(
     });
   });
   return client;
+}
+
+/**
+ * Whether some request of `client` has been neither answered nor aborted. Nothing public tells: its
+ * queue is looked up by the name of its symbol. If undici has it no more, the answer is yes, which
+ * costs a spare connection, and a test.
+ */
+function hasWantedRequest(client: Client): boolean {
+  const key = Object.getOwnPropertySymbols(client).find(
+    ({ description }) => description === 'queue',
+  );
+  const queue: unknown = key && (client as unknown as Record<symbol, unknown>)[key];
+  if (!Array.isArray(queue)) return true;
+  // A place whose request is answered holds `null`.
+  return queue.some((request) => request !== null && request.aborted !== true);
 }

@@ -1,21 +1,18 @@
-// Which headers a request to an MCP endpoint carries: the caller's beneath, the protocol's on top.
-// Pure.
+// What a caller says of the headers of its requests: by name, and by the user info of a URL. Pure.
 
 import type { HeaderRecord } from '../target.ts';
 import { RESERVED_HEADERS } from '../target-check.ts';
 
-/** `own` on top of what of `beneath` a caller may set. All names in lower case. */
-export function mergeHeaders(
-  beneath: HeaderRecord,
-  own: RequestInit['headers'],
-): Record<string, string> {
-  const merged: Record<string, string> = {};
-  for (const [name, value] of Object.entries(beneath)) {
+/** What of `given` a caller may set, names in lower case. A record of its own. */
+export function callersHeaders(given: HeaderRecord): Record<string, string> {
+  const headers: Record<string, string> = {};
+  // Keys, not entries: an array per header costs more than the rest.
+  for (const name of Object.keys(given)) {
     const lower = name.toLowerCase();
-    if (!RESERVED_HEADERS.has(lower)) merged[lower] = value;
+    const value = given[name];
+    if (value !== undefined && !RESERVED_HEADERS.has(lower)) headers[lower] = value;
   }
-  for (const [name, value] of new Headers(own)) merged[name] = value;
-  return merged;
+  return headers;
 }
 
 /** The URL without user info, and the `Authorization` that the user info stands for. */

@@ -1,7 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { Agent, fetch } from 'undici';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Dispatchers } from '../../src/connect/dispatchers.ts';
+import { Dispatchers } from '../../src/http/dispatchers.ts';
 import { type RawServer, startRawServer } from '../support/raw-server.ts';
 
 let servers: RawServer[] = [];

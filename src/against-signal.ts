@@ -1,5 +1,5 @@
-// A promise raced against an abort signal. The one place in `connect/` where a wait on a peer is
-// cut short, so that no listener stays behind on a signal that lives longer.
+// A promise raced against an abort signal. The one place in `connect/` and `http/` where a wait on
+// a peer is cut short, so that no listener stays behind on a signal that lives longer.
 
 /**
  * Settles as `work` does, or rejects with the signal's reason as soon as it aborts, whatever `work`

@@ -1,0 +1,123 @@
+// What `StreamableHttpTransport` takes, and its checks at the door.
+
+import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
+import type { TransportSendOptions } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type { MessageExtraInfo, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { Clock } from '../clock.ts';
+import { checkKnown } from '../known-members.ts';
+import type { AskHeaders, HeaderSource } from '../target.ts';
+import { checkHeaderSource, checkUrl } from '../target-check.ts';
+import type { DispatcherHold, DispatcherSource } from './dispatchers.ts';
+
+/** Durations are in milliseconds. Every option may be left out. */
+export interface StreamableHttpTransportOptions {
+  /**
+   * Sent with every request; a function is asked anew for each. Headers that belong to the protocol
+   * (`mcp-session-id`, `mcp-protocol-version`, `content-type` and the like) are dropped.
+   */
+  readonly headers?: HeaderSource | undefined;
+  /** Supplies OAuth tokens, through the SDK's `auth()`. */
+  readonly authProvider?: OAuthClientProvider | undefined;
+  /**
+   * undici dispatcher, or one by origin: proxies, TLS, unix sockets and HTTP/2 go here. Never
+   * closed by the transport. Default: an undici `Pool` per origin, gone with the transport.
+   */
+  readonly dispatcher?: DispatcherSource | undefined;
+  /**
+   * Opens the notification stream (GET) as soon as the session is initialized, as the SDK's
+   * transport does. `false`: only `listen()` does. Default: `true`.
+   */
+  readonly notifications?: boolean | undefined;
+  /** Resumes this session instead of opening one: the SDK's `Client` then skips `initialize`. */
+  readonly sessionId?: string | undefined;
+  /** The version that was negotiated for `sessionId`. */
+  readonly protocolVersion?: string | undefined;
+  /** Bytes of one message of the server. Over it the call fails. Minimum 1. Default: 16 MiB. */
+  readonly maxMessageBytes?: number | undefined;
+  /** TCP and TLS handshake of one connection. Minimum 1. Default: 10,000. */
+  readonly connectTimeoutMs?: number | undefined;
+  /**
+   * How long the server may take to accept a notification or a response, from its `send`; over it
+   * the `send` rejects. Calls have no timeout here: the SDK's client gives each its own. Minimum 1.
+   * Default: 30,000.
+   */
+  readonly acceptTimeoutMs?: number | undefined;
+  /**
+   * The notification stream is opened again more slowly than every second, because it neither
+   * brought messages nor lasted. Called when that begins, and each time the wait has doubled.
+   */
+  readonly onStreamSlowed?: ((waitMs: number) => void) | undefined;
+  /** Default: the process's clock. */
+  readonly clock?: Clock | undefined;
+  /** Numbers in [0, 1), for jitter. Default: `Math.random`. */
+  readonly random?: (() => number) | undefined;
+}
+
+/** How a message is to be sent. */
+export interface HttpSendOptions extends TransportSendOptions {
+  /** Headers of this message's request, instead of the transport's. Asked when it is sent. */
+  readonly headers?: AskHeaders | undefined;
+}
+
+/** What a message that was received says beside itself. */
+export interface HttpMessageExtra extends MessageExtraInfo {
+  /** The id of the call on whose response it came; `undefined` on the notification stream. */
+  readonly relatedRequestId?: RequestId | undefined;
+}
+
+/** What the pool's connector wires differently. @internal */
+export interface TransportWiring {
+  /** Shared with other sessions. Default: the transport's own. */
+  readonly dispatchers?: DispatcherHold | undefined;
+  /** Whether nobody uses the session at the moment: see `NotificationStream`. Default: never. */
+  readonly isIdle?: (() => boolean) | undefined;
+  /**
+   * The notification stream found out that the session is gone. Default: told to `onerror` alone.
+   */
+  readonly onLost?: ((error: unknown) => void) | undefined;
+  /** Whoever sends clears its own tables of failed calls. Default: false. */
+  readonly clearsFailedCalls?: boolean | undefined;
+}
+
+type NumberName = 'maxMessageBytes' | 'connectTimeoutMs' | 'acceptTimeoutMs';
+
+const DEFAULTS: Readonly<Record<NumberName, number>> = {
+  maxMessageBytes: 16 * 1024 * 1024,
+  connectTimeoutMs: 10_000,
+  acceptTimeoutMs: 30_000,
+};
+
+/** The numbers among the options, with every default filled in. */
+export function transportDefaults(
+  options: StreamableHttpTransportOptions,
+): Readonly<Record<NumberName, number>> {
+  const { maxMessageBytes, connectTimeoutMs, acceptTimeoutMs } = options;
+  return {
+    maxMessageBytes: maxMessageBytes ?? DEFAULTS.maxMessageBytes,
+    connectTimeoutMs: connectTimeoutMs ?? DEFAULTS.connectTimeoutMs,
+    acceptTimeoutMs: acceptTimeoutMs ?? DEFAULTS.acceptTimeoutMs,
+  };
+}
+
+/** @throws TypeError or RangeError naming what was expected of which option. */
+export function checkTransportOptions(
+  url: URL | string,
+  options: StreamableHttpTransportOptions,
+): void {
+  checkUrl(url);
+  const { headers, ...rest } = options;
+  checkKnown('option', rest, KNOWN);
+  checkHeaderSource(headers);
+  for (const name of Object.keys(DEFAULTS) as NumberName[]) {
+    const value = options[name];
+    if (value === undefined || (typeof value === 'number' && value >= 1)) continue;
+    const got = `\`${String(value)}\` (${typeof value})`;
+    throw new RangeError(`Expected \`${name}\` to be a number ≥ 1, got ${got}`);
+  }
+}
+
+const KNOWN: ReadonlySet<string> = new Set([
+  ...Object.keys(DEFAULTS),
+  ...['authProvider', 'dispatcher', 'notifications', 'sessionId', 'protocolVersion'],
+  ...['onStreamSlowed', 'clock', 'random'],
+]);
