@@ -52,7 +52,7 @@ export class FuzzClient {
     this.#transport.onmessage = (message) => this.#onMessage(message);
     this.#transport.onerror = (error) => {
       if (!(error instanceof Error)) options.onFinding(`onerror got ${String(error)}`);
-      if (dice.chance(0.05)) throw new Error('onerror throws');
+      if (dice.chance(0.4)) throw new Error('onerror throws');
     };
     this.#transport.onclose = () => {
       this.#closes += 1;

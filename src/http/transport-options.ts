@@ -65,7 +65,7 @@ export interface HttpMessageExtra extends MessageExtraInfo {
   readonly relatedRequestId?: RequestId | undefined;
 }
 
-/** What the pool's connector wires differently. @internal */
+/** What the connector of the pool wires differently. Not for others. */
 export interface TransportWiring {
   /** Shared with other sessions. Default: the transport's own. */
   readonly dispatchers?: DispatcherHold | undefined;
