@@ -182,8 +182,8 @@ test('the checks themselves see what they ban, and are not fooled by names and c
      AbortSignal.any([]);`,
   );
   expect(guilty.imports).toEqual([
-    { from: 'src/lease.ts', ofValues: true },
-    { from: 'undici', ofValues: false },
+    { from: 'src/lease.ts', ofValues: true, onDemand: false },
+    { from: 'undici', ofValues: false, onDemand: false },
   ]);
   expect(globalsUsed(guilty, new Set(['setTimeout', 'Date']))).toEqual(['setTimeout', 'Date']);
   expect(callsOn(guilty, 'AbortSignal', 'any')).toBe(true);

@@ -182,7 +182,7 @@ test('the package has one entry, in ESM, with types, and one module with a side 
 
 test('the first import of the package keeps the host fetch on its own dispatcher', () => {
   const index = sources.find((file) => file.path === 'src/index.ts');
-  expect(index?.imports[0]).toEqual({ from: 'src/host-fetch-guard.ts', ofValues: true });
+  expect(index?.imports[0]).toMatchObject({ from: 'src/host-fetch-guard.ts', ofValues: true });
 });
 
 function declaration(path: string, name: string): SyntaxNode {

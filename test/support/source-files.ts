@@ -14,12 +14,14 @@ export interface SyntaxNode {
   readonly [field: string]: unknown;
 }
 
-/** One `import … from` or `export … from`. */
+/** One `import … from`, `export … from` or `import(…)`. */
 export interface ImportOf {
   /** A path from the repository root (`src/lease.ts`) for our own files, else as written. */
   readonly from: string;
   /** False when only types are named: nothing of it is left at run time. */
   readonly ofValues: boolean;
+  /** True for `import(…)`: it is loaded when that line runs, not with the module. */
+  readonly onDemand: boolean;
 }
 
 export interface SourceFile {
@@ -49,7 +51,11 @@ export function parseSource(path: string, text: string): SourceFile {
   for (const node of nodesOf(tree)) {
     const source = node['source'];
     if (!isNode(source) || typeof source['value'] !== 'string') continue;
-    imports.push({ from: resolveFrom(path, source['value']), ofValues: bringsValues(node) });
+    imports.push({
+      from: resolveFrom(path, source['value']),
+      ofValues: bringsValues(node),
+      onDemand: node.type === 'ImportExpression',
+    });
   }
   return { path, text, tree, imports };
 }
