@@ -13,6 +13,11 @@ export class Inbox {
   readonly #deliver: Deliver;
   /** What came while a notification was being handled. Oldest first. */
   #waiting: { message: JSONRPCMessage; relatedRequestId: RequestId | undefined }[] = [];
+  /**
+   * The place of the next of them. Not `shift`: of 400,000, which is what a batch may hold, that
+   * takes a minute.
+   */
+  #next = 0;
   /** A notification or request was handed on in this turn. */
   #isPaused = false;
 
@@ -28,6 +33,7 @@ export class Inbox {
   /** Drops what waits. */
   clear(): void {
     this.#waiting = [];
+    this.#next = 0;
   }
 
   #hand(message: JSONRPCMessage, relatedRequestId: RequestId | undefined): void {
@@ -41,8 +47,9 @@ export class Inbox {
     this.#isPaused = false;
     // Bound: what has come. Each notification ends the loop, and goes on a microtask later.
     while (!this.#isPaused) {
-      const next = this.#waiting.shift();
-      if (next === undefined) return;
+      const next = this.#waiting[this.#next];
+      if (next === undefined) return this.clear();
+      this.#next += 1;
       this.#hand(next.message, next.relatedRequestId);
     }
   }
