@@ -151,7 +151,7 @@ export class NotificationStream implements AnswerReader, SseReader {
   onFailure(error: unknown): void {
     if (this.#decoder !== undefined) return this.#ended();
     this.#request = undefined;
-    const { status, code, retryAfterMs } = error as Partial<HttpRequestError>;
+    const { status, code, retryAfterMs, sessionLost } = error as Partial<HttpRequestError>;
     this.#opening?.settle?.(status === 405 ? undefined : error);
     // The server offers none, and that is no error.
     if (status === 405) return this.stop();
@@ -159,7 +159,7 @@ export class NotificationStream implements AnswerReader, SseReader {
       // One that never gave a stream answers so because it has none (a missing GET route is 404 in
       // most frameworks). If the session were gone, the next POST would say so.
       this.stop();
-      if (this.#wasOpen) this.#host.lost(error);
+      if (this.#wasOpen && sessionLost) this.#host.lost(error);
       else this.#host.report(error);
       return;
     }

@@ -196,6 +196,21 @@ describe('what a server answers a GET with', () => {
     expect(server.count('GET')).toBe(2);
   });
 
+  test('404 after a stream, where no session has an id, ends the stream alone', async () => {
+    const onLost = vi.fn();
+    const { clock, server, errors } = await listenTo(
+      (each) => (each.count === 1 ? beginEvents(each).end() : refuse(404)(each)),
+      { sessionId: undefined, wiring: { onLost } },
+    );
+    await until(() => clock.pendingCount === 1);
+    await clock.advance(1_000);
+    await until(() => errors.length === 1);
+    await clock.advance(3_600_000);
+    await pause(20);
+    expect(server.count('GET')).toBe(2);
+    expect(onLost).not.toHaveBeenCalled();
+  });
+
   test('429 and 503 with Retry-After keep it away for that long', async () => {
     for (const status of [429, 503]) {
       const { gaps, runTo } = await listenTo(refuse(status, { 'retry-after': '20' }));
