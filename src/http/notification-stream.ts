@@ -122,10 +122,12 @@ export class NotificationStream implements AnswerReader, SseReader {
 
   onHead(head: AnswerHead): void {
     if (mediaTypeOf(head) !== 'text/event-stream') {
+      const what = `HTTP ${head.status} with ${mediaTypeOf(head) ?? 'no content'} to a GET`;
+      const error = noResponse('UNEXPECTED_CONTENT', what);
+      this.#opening?.settle?.(error);
       // An endpoint that answers a GET with something else has no stream to offer.
       this.stop();
-      const what = `HTTP ${head.status} with ${mediaTypeOf(head) ?? 'no content'} to a GET`;
-      this.#host.report(noResponse('UNEXPECTED_CONTENT', what));
+      this.#host.report(error);
       return;
     }
     this.#wasOpen = true;

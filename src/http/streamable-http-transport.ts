@@ -172,7 +172,8 @@ export class StreamableHttpTransport implements Transport {
 
   /**
    * Opens the notification stream after the event `lastEventId`: the server sends again what came
-   * after it. Resolves when it is open; rejects when it can't be.
+   * after it. Resolves when it is open, and when the server offers none (405); rejects when it
+   * can't be opened.
    */
   resumeStream(
     lastEventId: string,

@@ -367,6 +367,23 @@ describe('resuming the stream by hand', () => {
     expect(await rejectionOf(transport.resumeStream('e7'))).toMatchObject({ status });
   });
 
+  test('rejects with what the server answered when that is no event stream', async () => {
+    const json = { 'content-type': 'application/json' };
+    const server = await serve({ GET: ({ response }) => response.writeHead(200, json).end('{}') });
+    const { transport } = await start(server.url);
+    expect(await rejectionOf(transport.resumeStream('e7'))).toMatchObject({
+      name: 'HttpRequestError',
+      code: 'UNEXPECTED_CONTENT',
+    });
+  });
+
+  test('resolves, as with the SDK, when the server offers no stream (405)', async () => {
+    const server = await serve({ GET: refuse(405) });
+    const { transport, errors } = await start(server.url);
+    await transport.resumeStream('e7');
+    expect(errors).toEqual([]);
+  });
+
   test('rejects when the transport is closed', async () => {
     const server = await serve({ GET: () => {} });
     const { transport } = await start(server.url);
