@@ -13,10 +13,10 @@ import {
 } from '../policy/resume-schedule.ts';
 import type { AskHeaders } from '../target.ts';
 import type { AnswerHead, AnswerReader } from './answer-reader.ts';
+import { BodyParts } from './body-parts.ts';
 import { HttpRequest, mediaTypeOf } from './http-request.ts';
 import type { HttpRequestError } from './http-request-error.ts';
 import { parseMessages } from './json-rpc.ts';
-import { MessageTooLargeError } from './message-too-large.ts';
 import { cutShort, messageTooLarge, noResponse } from './request-failure.ts';
 import { SseDecoder, type SseReader, type StreamEvent } from './sse-decoder.ts';
 import type { Wire } from './wire.ts';
@@ -65,9 +65,8 @@ export class HttpCall implements AnswerReader, SseReader {
   #isAnswered = false;
   /** Failed, cancelled, or its request has ended after the response. */
   #isOver = false;
-  /** The parts of a JSON answer. */
-  #body: Buffer[] | undefined;
-  #bodyBytes = 0;
+  /** Collects a JSON answer. */
+  #body: BodyParts | undefined;
   /** Reads the event stream that is open. */
   #decoder: SseDecoder | undefined;
   #lastEventId: string | undefined;
@@ -146,7 +145,7 @@ export class HttpCall implements AnswerReader, SseReader {
       this.#decoder = new SseDecoder(maxMessageBytes, this);
       this.#broughtMessage = false;
     } else if (type === 'application/json' && this.#lastEventId === undefined) {
-      this.#body = [];
+      this.#body = new BodyParts(maxMessageBytes);
     } else {
       const code = head.status === 200 ? 'UNEXPECTED_CONTENT' : 'NO_RESPONSE';
       this.fail(noResponse(code, `HTTP ${head.status} with ${type ?? 'no content'}`));
@@ -156,7 +155,7 @@ export class HttpCall implements AnswerReader, SseReader {
   onData(chunk: Buffer): void {
     try {
       if (this.#decoder !== undefined) this.#decoder.write(chunk);
-      else this.#collect(chunk);
+      else this.#body?.add(chunk);
     } catch (error) {
       this.fail(messageTooLarge(error));
     }
@@ -191,20 +190,9 @@ export class HttpCall implements AnswerReader, SseReader {
     this.#request.send();
   }
 
-  #collect(chunk: Buffer): void {
-    const { maxMessageBytes } = this.#host;
-    this.#bodyBytes += chunk.length;
-    if (this.#bodyBytes > maxMessageBytes) throw new MessageTooLargeError(maxMessageBytes);
-    this.#body?.push(chunk);
-  }
-
-  #readJson(body: readonly Buffer[]): void {
+  #readJson(body: BodyParts): void {
     this.#body = undefined;
-    const [only] = body;
-    const bytes = body.length === 1 && only !== undefined ? only : Buffer.concat(body);
-    const text = bytes.toString();
-    // Some servers begin their JSON with a byte order mark. `fetch` drops it too.
-    if (!this.#receive(text.startsWith('\uFEFF') ? text.slice(1) : text)) return;
+    if (!this.#receive(body.text())) return;
     if (!this.#isAnswered) this.fail(noResponse('NO_RESPONSE', 'JSON without the response'));
   }
 
