@@ -12,7 +12,7 @@ import type { Wire } from './wire.ts';
 
 /** POSTs of one session under way at once. */
 const RUNNING_MAX = 16;
-/** POSTs of one session that wait for their turn. */
+/** POSTs of one session that wait for their turn, and as many last words. */
 const WAITING_MAX = 1_024;
 /** How long the empty answer to a message may stay open once its status has come. */
 const LINGER_MS = 100;
@@ -65,9 +65,10 @@ export class PostQueue {
    * Resolves when the server has taken the message. Rejects when it refuses, or doesn't in time.
    */
   post(message: JSONRPCMessage, options: PostOptions = {}): Promise<void> {
-    if (this.#waiting.length >= WAITING_MAX) return Promise.reject(saturated());
-    const { wire, mayNotLeave } = this.#options;
     const { headers, isLastWord = false } = options;
+    const queue = isLastWord ? this.#lastWords : this.#waiting;
+    if (queue.length >= WAITING_MAX) return Promise.reject(saturated());
+    const { wire, mayNotLeave } = this.#options;
     return new Promise((resolve, reject) => {
       const post: Post = new Post({
         resolve,
@@ -90,7 +91,7 @@ export class PostQueue {
         post,
       );
       this.#unaccepted.add(post);
-      (isLastWord ? this.#lastWords : this.#waiting).push(post);
+      queue.push(post);
       this.#startWaiting();
     });
   }
