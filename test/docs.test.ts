@@ -1,10 +1,12 @@
-// Holds README.md and ARCHITECTURE.md to what the code says: options, states, errors, events, examples.
+// Holds README.md and ARCHITECTURE.md to what the code says: options, states, errors, events,
+// examples, and to what the tests show of differences.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { NUMBER_RULES, resolveOptions } from '../src/options.ts';
 import { LEGAL } from '../src/policy/ledger.ts';
+import { knownDifferences } from './support/known-differences.ts';
 
 const fromRoot = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
@@ -62,11 +64,23 @@ test('the version sent with initialize is the version of the package', () => {
   expect(resolveOptions({}).clientInfo.version).toBe(version);
 });
 
-test('every file that the documents name exists', () => {
+test('every file that the documents name exists, in the repository or in src', () => {
   const named = [
-    ...`${readme}\n${architecture}`.matchAll(/`((?:src|test|bench|examples)\/[\w./-]+)`/g),
+    ...`${readme}\n${architecture}`.matchAll(
+      /`((?:src|test|bench|examples)\/[\w./-]+|[\w./-]+\.ts)`/g,
+    ),
   ];
-  expect(named.length).toBeGreaterThan(10);
-  const missing = named.map(([, path = '']) => path).filter((path) => !existsSync(fromRoot(path)));
+  expect(named.length).toBeGreaterThan(40);
+  const missing = named
+    .map(([, path = '']) => path)
+    .filter((path) => !existsSync(fromRoot(path)) && !existsSync(fromRoot(`src/${path}`)));
   expect(missing).toEqual([]);
+});
+
+test("README's table of differences is the list that the differential test allows", () => {
+  const table = /<!-- differences -->\n([\s\S]*?)<!-- \/differences -->/.exec(readme)?.[1] ?? '';
+  const rows = [...table.matchAll(/^\| (.*) \| (.*) \|$/gm)].slice(1);
+  expect(rows.map(([, name, why]) => ({ name, why }))).toEqual(
+    knownDifferences.map(({ name, why }) => ({ name, why })),
+  );
 });

@@ -152,6 +152,19 @@ describe('a call tells what its server did', () => {
   });
 });
 
+test('a failed send is told by its rejection, and not to `onerror` too', async () => {
+  const server = await serve({
+    'tools/call': answer(500),
+    'notifications/x': answer(500),
+    DELETE: answer(500),
+  });
+  const { transport, errors } = await start(server.url);
+  await rejectionOf(transport.send(request(1)));
+  await rejectionOf(transport.send(notification()));
+  await rejectionOf(transport.terminateSession());
+  expect(errors).toEqual([]);
+});
+
 describe('the body of a refusal', () => {
   test('is kept up to 4,096 bytes, and the socket is freed there', async () => {
     const server = await serve({
