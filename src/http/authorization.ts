@@ -65,8 +65,7 @@ export class Authorization {
    */
   async header(): Promise<string | undefined> {
     this.#assertOpen();
-    const tokens = await this.#options.provider.tokens();
-    return tokens?.access_token === undefined ? undefined : `Bearer ${tokens.access_token}`;
+    return this.#currentHeader();
   }
 
   /**
@@ -86,12 +85,12 @@ export class Authorization {
     return false;
   }
 
-  /** Completes a sign-in with the code it led to. */
-  async finish(authorizationCode: string): Promise<void> {
-    this.#assertOpen();
+  /** Completes a sign-in with the code it led to; after `close` only with a `fetch` for it. */
+  async finish(authorizationCode: string, fetch?: FetchLike): Promise<void> {
+    if (fetch === undefined) this.#assertOpen();
     // Waits for no other flow: it may be called out of one, by a provider that signs in by itself.
     await this.#start('sign-in', async (signal) => {
-      await this.#authorize({ ...this.#aim, authorizationCode }, signal);
+      await this.#authorize({ ...this.#aim, authorizationCode }, signal, fetch);
       // Somebody has signed in: what did not help before may help now.
       this.#futileChallenge = undefined;
       this.#pausedUntil = Number.NEGATIVE_INFINITY;
@@ -188,9 +187,18 @@ export class Authorization {
     return result;
   }
 
-  async #authorize(aim: FlowAim, signal: AbortSignal): Promise<void> {
-    await runAuthorizationFlow(this.#options, aim, signal);
-    this.#gainedHeader = await this.header();
+  async #currentHeader(): Promise<string | undefined> {
+    const tokens = await this.#options.provider.tokens();
+    return tokens?.access_token === undefined ? undefined : `Bearer ${tokens.access_token}`;
+  }
+
+  async #authorize(
+    aim: FlowAim,
+    signal: AbortSignal,
+    fetch: FetchLike = this.#options.fetch,
+  ): Promise<void> {
+    await runAuthorizationFlow({ ...this.#options, fetch }, aim, signal);
+    this.#gainedHeader = await this.#currentHeader();
   }
 
   #isPaused(): boolean {

@@ -8,7 +8,7 @@ import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.
 import { systemClock } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
 import { Authorization } from './authorization.ts';
-import { type DispatcherHold, Dispatchers } from './dispatchers.ts';
+import { type DispatcherHold, Dispatchers, type DispatchersOptions } from './dispatchers.ts';
 import { HttpCalls } from './http-calls.ts';
 import { Inbox } from './inbox.ts';
 import { isRequest } from './json-rpc.ts';
@@ -49,6 +49,7 @@ export class StreamableHttpTransport implements Transport {
   readonly #listensAtOnce: boolean;
   readonly #wire: Wire;
   readonly #dispatchers: DispatcherHold;
+  readonly #dispatchersOptions: DispatchersOptions;
   readonly #posts: PostQueue;
   readonly #stream: NotificationStream;
   readonly #calls: HttpCalls;
@@ -71,8 +72,8 @@ export class StreamableHttpTransport implements Transport {
     const { maxMessageBytes, connectTimeoutMs, acceptTimeoutMs } = transportDefaults(options);
     const { endpoint, authorization: userInfo } = splitUserInfo(new URL(url));
     this.#listensAtOnce = options.notifications ?? true;
-    const { dispatcher: source } = options;
-    this.#dispatchers = wiring.dispatchers ?? new Dispatchers({ source, connectTimeoutMs }).hold();
+    this.#dispatchersOptions = { source: options.dispatcher, connectTimeoutMs };
+    this.#dispatchers = wiring.dispatchers ?? new Dispatchers(this.#dispatchersOptions).hold();
     this.#wire = new Wire({
       clock,
       endpoint,
@@ -193,11 +194,21 @@ export class StreamableHttpTransport implements Transport {
     this.#stream.onFlood();
   }
 
-  /** Completes a sign-in that `authProvider` had to ask for, with the code it led to. */
+  /**
+   * Completes a sign-in that `authProvider` had to ask for, with the code it led to, within 30 s.
+   * Also after `close`: a client whose `connect` fails closes its transport.
+   * @throws TypeError without an `authProvider`.
+   */
   async finishAuth(authorizationCode: string): Promise<void> {
     const { authorization } = this.#wire;
     if (authorization === undefined) throw new TypeError('Expected an `authProvider`');
-    await authorization.finish(authorizationCode);
+    if (!this.#isClosed) return authorization.finish(authorizationCode);
+    const late = new Dispatchers(this.#dispatchersOptions).hold();
+    try {
+      await authorization.finish(authorizationCode, oauthFetch(late));
+    } finally {
+      late.release(new Error('The sign-in is over'));
+    }
   }
 
   /**

@@ -13,7 +13,7 @@ export type TokenMode = 'good' | 'held' | 'broken' | 'endless' | 'insolent';
 
 /** A running server. */
 export interface OAuthServer {
-  /** The protected endpoint. Nobody answers there. */
+  /** The protected endpoint. */
   readonly url: URL;
   /** The tokens that are good now. */
   readonly tokens: { readonly access_token: string; readonly refresh_token: string };
@@ -37,8 +37,10 @@ export interface OAuthServer {
   close(): Promise<void>;
 }
 
-/** Starts it. */
-export async function startOAuthServer(): Promise<OAuthServer> {
+/** Starts it. `onProtected` answers at the protected endpoint, where there is nothing without it. */
+export async function startOAuthServer(
+  onProtected?: (exchange: RawExchange) => void,
+): Promise<OAuthServer> {
   const tokenRequests: URLSearchParams[] = [];
   const headerNames = new Set<string>();
   const held: (() => void)[] = [];
@@ -53,6 +55,7 @@ export async function startOAuthServer(): Promise<OAuthServer> {
     const { pathname } = new URL(exchange.path, raw.url);
     const { origin } = raw.url;
     if (pathname === '/token') return onToken(exchange);
+    if (pathname === '/mcp' && onProtected !== undefined) return onProtected(exchange);
     if (/^\/(\.well-known\/oauth-protected-resource\/mcp|elsewhere)$/.test(pathname)) {
       return answer(exchange, 200, { resource: raw.url.href, authorization_servers: [origin] });
     }
