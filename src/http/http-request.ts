@@ -21,6 +21,8 @@ export interface HttpRequestPlan {
   readonly headers?: AskHeaders | undefined;
   /** Asked just before it leaves: the reason why it may not, any more. */
   readonly mayNotLeave?: (() => Error | undefined) | undefined;
+  /** Whether a 401 or a 403 may lead to an OAuth flow. Default: true. */
+  readonly mayAuthorize?: boolean | undefined;
 }
 
 /** How long the body of a refusal may take: its status says most, and it may never end. */
@@ -126,7 +128,8 @@ export class HttpRequest implements AnswerReader {
     this.#endRefusal();
     this.#exchange?.abort();
     const { status } = refusal.head;
-    const { authorization } = this.#wire;
+    const { mayAuthorize = true } = this.#plan;
+    const authorization = mayAuthorize ? this.#wire.authorization : undefined;
     if (authorization === undefined || (status !== 401 && status !== 403)) {
       this.#fail(refusal.error());
       return;

@@ -77,6 +77,11 @@ export class NotificationStream implements AnswerReader, SseReader {
   #broughtMessage = false;
   #retryMs: number | undefined;
   #lastEventId: string | undefined;
+  /**
+   * The user has been sent to sign in. Once is enough, for nobody waits for the stream; and to send
+   * them again would make the sign-in under way void. Until a stream comes.
+   */
+  #awaitsSignIn = false;
   #budget: Budget | undefined;
   #pauseMs = FLOOD_PAUSE_MS;
 
@@ -131,6 +136,7 @@ export class NotificationStream implements AnswerReader, SseReader {
       return;
     }
     this.#wasOpen = true;
+    this.#awaitsSignIn = false;
     this.#openedAt = this.#host.wire.clock.now();
     this.#decoder = new SseDecoder(this.#host.maxMessageBytes, this);
     this.#opening?.settle?.();
@@ -166,6 +172,8 @@ export class NotificationStream implements AnswerReader, SseReader {
       return;
     }
     this.#host.report(error);
+    // The SDK's error, by its class: it has no other mark.
+    if ((error as Error).constructor.name === 'UnauthorizedError') this.#awaitsSignIn = true;
     const { wire, random } = this.#host;
     this.#governor = afterFailure(this.#governor, wire.clock.now(), random());
     this.#openWhenAllowed(retryAfterMs === undefined ? 0 : clampRetryMs(retryAfterMs));
@@ -203,7 +211,9 @@ export class NotificationStream implements AnswerReader, SseReader {
     this.#governor = afterStart(this.#governor, wire.clock.now());
     const own: Record<string, string> = { accept: 'text/event-stream' };
     if (opening.lastEventId !== undefined) own['last-event-id'] = opening.lastEventId;
-    this.#request = new HttpRequest(wire, { method: 'GET', own, mayNotLeave }, this);
+    const mayAuthorize = !this.#awaitsSignIn;
+    const plan = { method: 'GET', own, mayNotLeave, mayAuthorize } as const;
+    this.#request = new HttpRequest(wire, plan, this);
     this.#request.send();
   }
 

@@ -3,11 +3,13 @@
 
 import { describe, expect, test } from 'vitest';
 import { SessionPool } from '../../src/session-pool.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryOAuthProvider } from '../support/memory-oauth-provider.ts';
 import { type OAuthServer, startOAuthServer } from '../support/oauth-server.ts';
 import {
   answerJson,
   beginEvents,
+  pause,
   type RawExchange,
   type RawHandlers,
   speakMcp,
@@ -151,6 +153,20 @@ describe('a sign-in that is needed', () => {
     const target = { url: guarded.server.url, identity: 'ada', authProvider };
     const error = await rejectionOf(pool.acquire(target));
     expect(error).toMatchObject({ code: 'OPEN_FAILED', kind: 'unauthorized' });
+    expect(authProvider.redirects).toHaveLength(1);
+  });
+
+  test('by the notification stream sends the user there once, not with each attempt', async () => {
+    const guarded = await guard();
+    const authProvider = expired(guarded, false);
+    const clock = new ManualClock();
+    const { transport, errors } = await startIn(guarded, { authProvider, clock });
+    transport.listen();
+    await until(() => errors.length === 1);
+    for (let n = 0; n < 10; n += 1) {
+      await clock.advance(300_000);
+      await pause(30);
+    }
     expect(authProvider.redirects).toHaveLength(1);
   });
 });
