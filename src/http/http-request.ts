@@ -154,7 +154,8 @@ export class HttpRequest implements AnswerReader {
   #fail(error: unknown): void {
     const reader = this.#reader;
     this.#reader = undefined;
-    reader?.onFailure(error);
+    // A caller's function may fail with nothing, which nobody could tell from success.
+    reader?.onFailure(error ?? new Error('The headers or tokens failed without a reason'));
   }
 }
 

@@ -222,6 +222,29 @@ describe('a function that gives headers', () => {
     expect(server.exchanges[0]?.headers['mcp-session-id']).toBe('session-1');
   });
 
+  test.each(['throws', 'rejects'])(
+    'that %s without a reason breaks nothing but its requests',
+    async (how) => {
+      const nothing: unknown = undefined;
+      const headers = (): Promise<HeaderRecord> => {
+        if (how === 'rejects') return Promise.reject(nothing);
+        throw nothing as Error;
+      };
+      const server = await serve(answered);
+      const { transport, errors } = await start(server.url, { headers });
+      const resumed = transport.send(request(1), { resumptionToken: 'e1' });
+      for (const sent of [transport.send(request(2)), transport.send(notification())]) {
+        expect(await rejectionOf(sent)).toBeInstanceOf(Error);
+      }
+      expect(await rejectionOf(transport.resumeStream('e1'))).toBeInstanceOf(Error);
+      expect(await rejectionOf(transport.terminateSession())).toBeInstanceOf(Error);
+      await until(() => errors.length === 1);
+      await transport.close();
+      await rejectionOf(resumed);
+      expect(server.connections).toBe(0);
+    },
+  );
+
   test('that hangs holds nothing: calls are aborted, messages time out, close ends all', async () => {
     const server = await serve(answered);
     const never = new Promise<HeaderRecord>(() => {});
