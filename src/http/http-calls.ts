@@ -60,10 +60,15 @@ export class HttpCalls implements CallHost {
 
   // Not async: the promise must be the call's own, so that its rejection is seen in one turn.
   send(message: JSONRPCRequest, options: CallOptions): Promise<void> {
+    const { id } = message;
+    const earlier = this.#calls.get(id);
+    // Nobody could end a call any more whose place another takes.
+    if (earlier?.isAnswered === false) return Promise.reject(inFlight(id));
+    earlier?.cut();
     const call = new HttpCall(this, message, options);
-    this.#calls.set(message.id, call);
+    this.#calls.set(id, call);
     const sent = call.send(message);
-    if (!this.#options.clearsFailedCalls) sent.catch(() => this.#clearLater(message.id));
+    if (!this.#options.clearsFailedCalls) sent.catch(() => this.#clearLater(id));
     return sent;
   }
 
@@ -136,4 +141,8 @@ export class HttpCalls implements CallHost {
       this.#options.deliver({ jsonrpc: '2.0', id, error }, id);
     });
   }
+}
+
+function inFlight(id: RequestId): Error {
+  return new Error(`A request with the id ${JSON.stringify(id)} is in flight already`);
 }

@@ -358,4 +358,25 @@ describe('sending', () => {
     await until(() => server.pending === 0);
     expect(cancels(server)).toEqual(['d']);
   });
+
+  test('of an id that is in flight is refused, and what has it goes on', async () => {
+    const held: RawExchange[] = [];
+    const server = await serve({ 'tools/call': (each) => void held.push(each) });
+    // Not closed with the transport: what is forgotten would keep its socket.
+    const dispatcher = new Agent();
+    closers.push(() => dispatcher.destroy());
+    const { transport, messages } = await start(server.url, { dispatcher });
+    const first = transport.send(request(1));
+    const second = await rejectionOf(transport.send(request(1)));
+    expect(second['message']).toBe('A request with the id 1 is in flight already');
+    await until(() => held.length === 1);
+    for (const each of held) answerJson(each, {});
+    await first;
+    const third = rejectionOf(transport.send(request(1)));
+    await until(() => held.length === 2);
+    await transport.close();
+    await third;
+    await until(() => server.pending === 0);
+    expect(messages.filter(({ message }) => 'result' in message)).toHaveLength(1);
+  });
 });
