@@ -21,7 +21,18 @@ export interface Failure {
 
 const REFUSED = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN']);
 const TIMED_OUT = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT']);
-const BROKEN = /^(E[A-Z]+|UND_ERR_[A-Z_]+|ERR_(TLS|SSL)_[A-Z_]+|[A-Z_]*CERT[A-Z_]*)$/;
+const BROKEN = /^(E[A-Z]+|UND_ERR_[A-Z_]+|ERR_(TLS|SSL)_[A-Z0-9_]+|[A-Z_]*CERT[A-Z_]*)$/;
+/** What our own transport says (`HttpFailureCode`), where no cause beneath it says more. */
+const TOLD: ReadonlyMap<unknown, FailureKind> = new Map<unknown, FailureKind>([
+  ['CONNECT_FAILED', 'network'],
+  ['CONNECTION_LOST', 'network'],
+  ['RESPONSE_CUT', 'network'],
+  ['RESUME_FAILED', 'network'],
+  ['NO_RESPONSE', 'protocol'],
+  ['UNEXPECTED_CONTENT', 'protocol'],
+  ['MESSAGE_TOO_LARGE', 'protocol'],
+  ['TIMEOUT', 'timeout'],
+]);
 /** How deep causes are followed. Bound: a cyclic chain of causes must not loop. */
 const MAX_DEPTH = 8;
 
@@ -30,12 +41,16 @@ export function failureOf(error: unknown, timedOut: boolean): Failure {
   const errorName = nameOf(error);
   if (timedOut) return { kind: 'timeout', errorName };
   let cause = error;
+  let told: Omit<Failure, 'errorName'> = { kind: 'other' };
   for (let depth = 0; depth < MAX_DEPTH && isRecord(cause); depth += 1) {
     const found = judge(cause);
     if (found !== undefined) return { errorName, ...found };
+    const { code } = cause;
+    const kind = TOLD.get(code);
+    if (told.kind === 'other' && kind !== undefined) told = { kind, errorCode: String(code) };
     cause = cause['cause'] ?? firstOf(cause['errors']);
   }
-  return { kind: 'other', errorName };
+  return { errorName, ...told };
 }
 
 function judge(error: Record<string, unknown>): Omit<Failure, 'errorName'> | undefined {

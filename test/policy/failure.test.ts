@@ -36,6 +36,27 @@ describe('failureOf', () => {
       error: wrapping(withCode('DEPTH_ZERO_SELF_SIGNED_CERT')),
       kind: 'network',
     },
+    {
+      name: 'a certificate that is asked for',
+      error: wrapping(withCode('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED')),
+      kind: 'network',
+    },
+    { name: 'an answer that is cut', error: withCode('RESPONSE_CUT'), kind: 'network' },
+    { name: 'a lost connection', error: withCode('CONNECTION_LOST'), kind: 'network' },
+    {
+      name: 'a connection that was refused, as our transport tells it',
+      error: withCode('CONNECT_FAILED', { cause: withCode('ECONNREFUSED') }),
+      kind: 'refused',
+    },
+    {
+      name: 'a connection that failed for whatever reason',
+      error: withCode('CONNECT_FAILED', { cause: withCode('secret words') }),
+      kind: 'network',
+    },
+    { name: 'an answer without the response', error: withCode('NO_RESPONSE'), kind: 'protocol' },
+    { name: 'an answer in HTML', error: withCode('UNEXPECTED_CONTENT'), kind: 'protocol' },
+    { name: 'a message over the bound', error: withCode('MESSAGE_TOO_LARGE'), kind: 'protocol' },
+    { name: 'a message that was not taken', error: withCode('TIMEOUT'), kind: 'timeout' },
     { name: 'socket error of undici', error: withCode('UND_ERR_SOCKET'), kind: 'network' },
     { name: 'HTTP 401 in code', error: withCode(401), kind: 'unauthorized', status: 401 },
     {
