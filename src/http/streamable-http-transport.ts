@@ -41,7 +41,9 @@ import { Wire } from './wire.ts';
  * ```
  */
 export class StreamableHttpTransport implements Transport {
+  /** Told once, by `close`; not when the server goes away, which only its requests can tell. */
   onclose?: (() => void) | undefined;
+  /** Told of trouble that no promise rejects with. */
   onerror?: ((error: Error) => void) | undefined;
   onmessage?: ((message: JSONRPCMessage, extra?: HttpMessageExtra) => void) | undefined;
 
@@ -129,6 +131,7 @@ export class StreamableHttpTransport implements Transport {
     return this.#wire.protocolVersion;
   }
 
+  /** Sent with every later request. The SDK's client calls it once `initialize` is answered. */
   setProtocolVersion(version: string): void {
     this.#wire.protocolVersion = version;
   }
@@ -140,6 +143,11 @@ export class StreamableHttpTransport implements Transport {
     this.#isStarted = true;
   }
 
+  /**
+   * Sends a message. A request's promise settles as the class says; that of another message when
+   * the server has accepted it. Rejects with an `HttpRequestError`, with a `SessionLostError` once
+   * the transport is fenced or closed, or with what a function of the caller's threw.
+   */
   // Not async: the promise must be the call's own, so that its rejection is seen in one turn.
   send(message: JSONRPCMessage, options: HttpSendOptions = {}): Promise<void> {
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);

@@ -28,7 +28,10 @@ export interface StreamableHttpTransportOptions {
    * transport does. `false`: only `listen()` does. Default: `true`.
    */
   readonly notifications?: boolean | undefined;
-  /** Resumes this session instead of opening one: the SDK's `Client` then skips `initialize`. */
+  /**
+   * Goes on with this session instead of opening one: the SDK's `Client` then skips `initialize`,
+   * and `notifications` means nothing. Call `listen` for its stream.
+   */
   readonly sessionId?: string | undefined;
   /** The version that was negotiated for `sessionId`. */
   readonly protocolVersion?: string | undefined;
