@@ -3,6 +3,7 @@
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
 import type { TransportSendOptions } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type { MessageExtraInfo, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { Dispatcher } from 'undici';
 import type { Clock } from '../clock.ts';
 import { checkKnown } from '../known-members.ts';
 import type { AskHeaders, HeaderSource } from '../target.ts';
@@ -108,9 +109,15 @@ export function checkTransportOptions(
   options: StreamableHttpTransportOptions,
 ): void {
   checkUrl(url);
-  const { headers, ...rest } = options;
-  checkKnown('option', rest, KNOWN);
-  checkHeaderSource(headers);
+  checkKnown('option', options, KNOWN);
+  checkHeaderSource(options.headers);
+  checkDispatcher(options.dispatcher);
+  for (const [name, expected] of Object.entries(OTHERS)) {
+    const value: unknown = options[name as keyof StreamableHttpTransportOptions];
+    if (value !== undefined && !expected.holds(value)) {
+      throw new TypeError(`Expected \`${name}\` to be ${expected.what}, got a ${typeof value}`);
+    }
+  }
   for (const name of Object.keys(DEFAULTS) as NumberName[]) {
     const value = options[name];
     if (value === undefined || (typeof value === 'number' && value >= 1)) continue;
@@ -119,8 +126,44 @@ export function checkTransportOptions(
   }
 }
 
+function checkDispatcher(dispatcher: DispatcherSource | undefined): void {
+  if (dispatcher === undefined || typeof dispatcher === 'function') return;
+  if (typeof (dispatcher as Partial<Dispatcher> | null)?.dispatch === 'function') return;
+  throw new TypeError('Expected `dispatcher` to have a method `dispatch`, or to be a function');
+}
+
+interface Expected {
+  readonly what: string;
+  readonly holds: (value: unknown) => boolean;
+}
+
+const OBJECT: Expected = {
+  what: 'an object',
+  holds: (value) => typeof value === 'object' && value !== null,
+};
+const FUNCTION: Expected = {
+  what: 'a function',
+  holds: (value) => typeof value === 'function',
+};
+/** What it holds must not be shown: a session id is a secret. */
+const HEADER_TEXT: Expected = {
+  what: 'a string that is not empty and has no line breaks or other characters than ASCII',
+  holds: (value) => typeof value === 'string' && /^[\x20-\x7e]+$/.test(value),
+};
+
+/** The options with checks of no other kind. */
+const OTHERS: Readonly<Record<string, Expected>> = {
+  authProvider: OBJECT,
+  notifications: { what: 'a boolean', holds: (value) => typeof value === 'boolean' },
+  sessionId: HEADER_TEXT,
+  protocolVersion: HEADER_TEXT,
+  onStreamSlowed: FUNCTION,
+  clock: OBJECT,
+  random: FUNCTION,
+};
+
 const KNOWN: ReadonlySet<string> = new Set([
+  ...['headers', 'dispatcher'],
   ...Object.keys(DEFAULTS),
-  ...['authProvider', 'dispatcher', 'notifications', 'sessionId', 'protocolVersion'],
-  ...['onStreamSlowed', 'clock', 'random'],
+  ...Object.keys(OTHERS),
 ]);
