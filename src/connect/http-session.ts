@@ -155,7 +155,8 @@ export class HttpSession implements Connection<Client> {
   fence(reason: Error): void {
     // A server that will get no DELETE is told what nobody waits for any more. Best effort.
     if (this.#transport.sessionId === undefined && this.#cancels.length === 0) {
-      this.#cancels = this.#link.inFlight.map(({ id }) => this.#cancelCall(id));
+      // Nobody may be waiting yet when one fails: rung 2 may come late, or never.
+      this.#cancels = this.#link.inFlight.map(({ id }) => this.#cancelCall(id).catch(() => {}));
     }
     this.#link.fence(reason);
     this.#transport.fence(reason);

@@ -252,3 +252,30 @@ describe('the teardown', () => {
     },
   );
 });
+
+// Rung 2 waits for the cancels of rung 1. It may come late, or never: 256 sessions terminate at once.
+it('a cancel that fails before anybody waits for it is no unhandled rejection', async () => {
+  const server = await serveRaw({
+    initialize: (each) => {
+      const { protocolVersion } = each.message.params ?? {};
+      const serverInfo = { name: 'raw', version: '1' };
+      answerJson(each, { protocolVersion, capabilities: { tools: {} }, serverInfo });
+    },
+    'tools/call': silent,
+    'notifications/cancelled': ({ response }) => response.writeHead(500).end(),
+  });
+  const session = await newSessions().open(server.url);
+  const call = lend(session).client.callTool({ name: 'x' }).catch(codeOf);
+  await until(() => server.count('POST', 'tools/call') === 1);
+  const unhandled: unknown[] = [];
+  const onUnhandled = (reason: unknown): void => void unhandled.push(reason);
+  process.on('unhandledRejection', onUnhandled);
+  session.fence(over);
+  await until(() => server.count('POST', 'notifications/cancelled') === 1);
+  await pause(50);
+  session.sever(over);
+  expect(await call).toBe('SESSION_LOST');
+  await pause(20);
+  process.off('unhandledRejection', onUnhandled);
+  expect(unhandled).toEqual([]);
+});
