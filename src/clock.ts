@@ -39,3 +39,13 @@ export const systemClock: Clock = {
     globalThis.setImmediate(run);
   },
 };
+
+/**
+ * The instant that a date in an HTTP header names, in ms of the wall clock of whoever wrote it;
+ * `undefined` for other text. Dates without a zone (asctime, obsolete since 1996) are not read.
+ */
+export function httpDateMs(text: string): number | undefined {
+  if (!/^[A-Z][a-z]{2,8}, .{9,} GMT$/.test(text)) return undefined;
+  const at = Date.parse(text);
+  return Number.isNaN(at) ? undefined : at;
+}

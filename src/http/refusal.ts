@@ -1,6 +1,7 @@
 // An answer that is no success, read as far as it helps whoever has to understand it: the status
 // and the beginning of the body. Knows HTTP only.
 
+import { httpDateMs } from '../clock.ts';
 import type { Execution } from '../errors.ts';
 import { type AnswerHead, headerOf } from './answer-reader.ts';
 import { HttpRequestError } from './http-request-error.ts';
@@ -58,9 +59,16 @@ function executionOf(status: number): Execution {
   return status >= 500 || status === 408 ? 'unknown' : 'not-executed';
 }
 
-/** `Retry-After` in seconds. A date would need the wall clock, which may be wrong by hours. */
-function retryAfterOf(head: AnswerHead): number | undefined {
-  const value = headerOf(head.headers, 'retry-after');
-  if (value === undefined || !/^\d+$/.test(value)) return undefined;
-  return Math.min(Number(value) * 1_000, RETRY_AFTER_MAX_MS);
+/**
+ * `Retry-After` in seconds, or as a date: counted from the `Date` of the same answer, for our own
+ * clock may be wrong by hours.
+ */
+function retryAfterOf({ headers }: AnswerHead): number | undefined {
+  const value = headerOf(headers, 'retry-after');
+  if (value === undefined) return undefined;
+  if (/^\d+$/.test(value)) return Math.min(Number(value) * 1_000, RETRY_AFTER_MAX_MS);
+  const sentAt = httpDateMs(headerOf(headers, 'date') ?? '');
+  const retryAt = httpDateMs(value);
+  if (sentAt === undefined || retryAt === undefined) return undefined;
+  return Math.min(Math.max(retryAt - sentAt, 0), RETRY_AFTER_MAX_MS);
 }

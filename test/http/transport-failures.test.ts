@@ -42,6 +42,7 @@ const HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n';
 const SSE =
   'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n';
 
+const DATE = 'Wed, 21 Oct 2037 07:28:00 GMT';
 const LOST = { execution: 'unknown', sessionLost: true, status: undefined, body: '' };
 const cutBefore = { ...LOST, code: 'CONNECTION_LOST' };
 const cutAfter = { ...LOST, code: 'RESPONSE_CUT' };
@@ -80,11 +81,20 @@ const TABLE: [string, Behaviour, object][] = [
   ['429 and now', answer(429, { 'retry-after': '0' }), { retryAfterMs: 0 }],
   ['429 and a fraction', answer(429, { 'retry-after': '1.5' }), { retryAfterMs: undefined }],
   ['429 and the past', answer(429, { 'retry-after': '-5' }), { retryAfterMs: undefined }],
-  [
-    '429 and a date',
-    answer(429, { 'retry-after': 'Wed, 21 Oct 2037 07:28:00 GMT' }),
-    { retryAfterMs: undefined },
-  ],
+  ...[
+    { retry: 'Wed, 21 Oct 2037 07:28:40 GMT', date: DATE, retryAfterMs: 40_000 },
+    { retry: 'Wednesday, 21-Oct-37 07:28:40 GMT', date: DATE, retryAfterMs: 40_000 },
+    { retry: 'Wed Oct 21 07:28:40 2037', date: DATE, retryAfterMs: undefined },
+    { retry: 'Wed, 21 Oct 2037 07:27:00 GMT', date: DATE, retryAfterMs: 0 },
+    { retry: 'Wed, 21 Oct 2039 07:28:00 GMT', date: DATE, retryAfterMs: 300_000 },
+    { retry: 'Wed, 21 Oct 2037 07:28:00 GMT', date: 'today', retryAfterMs: undefined },
+    { retry: 'soon', date: DATE, retryAfterMs: undefined },
+    { retry: '2037-10-21', date: DATE, retryAfterMs: undefined },
+  ].map(({ retry, date, retryAfterMs }): [string, Behaviour, object] => [
+    `429 and ${retry}, sent ${date}`,
+    answer(429, { 'retry-after': retry, date }),
+    { retryAfterMs },
+  ]),
   ['500', answer(500), { ...failed, code: 500 }],
   ['502', answer(502), { ...failed, code: 502 }],
   ['503 and 2 s', answer(503, { 'retry-after': '2' }), { ...failed, retryAfterMs: 2_000 }],
