@@ -65,3 +65,11 @@ export class HttpRequestError extends Error {
     dropFrames(this);
   }
 }
+
+/**
+ * What the transport's own error says; nothing for any other. What the caller's functions throw may
+ * have a `status` too, and it says nothing of the server.
+ */
+export function ownError(error: unknown): Partial<HttpRequestError> {
+  return error instanceof HttpRequestError ? error : {};
+}

@@ -3,7 +3,7 @@
 
 import type { AnswerReader } from './answer-reader.ts';
 import { HttpRequest } from './http-request.ts';
-import { HttpRequestError } from './http-request-error.ts';
+import { HttpRequestError, ownError } from './http-request-error.ts';
 import type { Wire } from './wire.ts';
 
 /** How long the server may take when nobody else bounds it. Its answer may never come (row 1). */
@@ -17,6 +17,8 @@ export class SessionEnd implements AnswerReader {
   #resolve!: () => void;
   #reject!: (error: unknown) => void;
   #isSent = false;
+  /** Callers of `send` that wait. */
+  #waiters = 0;
 
   constructor(wire: Wire) {
     this.#wire = wire;
@@ -27,26 +29,40 @@ export class SessionEnd implements AnswerReader {
     });
   }
 
+  /** Whether somebody waits for it. */
+  get isAwaited(): boolean {
+    return this.#waiters > 0;
+  }
+
   /**
    * Sends it. Resolves when the server has ended the session, knows none (404), or lets nobody end
    * one (405). Rejects when it refuses, and when `signal` aborts. It is sent once, however often
-   * this is called.
+   * this is called, and given up with the last who waits for it.
    */
   async send(signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     const { clock } = this.#wire;
-    const onAbort = (): void => this.abort(signal?.reason);
+    let giveUp!: (reason: unknown) => void;
+    const givenUp = new Promise<never>((_, reject) => {
+      giveUp = reject;
+    });
+    const onAbort = (): void => giveUp(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
-    const timer = signal ? undefined : clock.setTimeout(() => this.#timeOut(), ANSWER_TIMEOUT_MS);
+    const timer = signal
+      ? undefined
+      : clock.setTimeout(() => giveUp(timeoutError()), ANSWER_TIMEOUT_MS);
+    this.#waiters += 1;
     try {
       if (!this.#isSent) {
         this.#isSent = true;
         this.#request.send();
       }
-      await this.#done;
+      await Promise.race([this.#done, givenUp]);
     } finally {
       signal?.removeEventListener('abort', onAbort);
       if (timer !== undefined) clock.clearTimeout(timer);
+      this.#waiters -= 1;
+      if (this.#waiters === 0) this.#request.abort();
     }
   }
 
@@ -66,13 +82,13 @@ export class SessionEnd implements AnswerReader {
   onEnd(): void {}
 
   onFailure(error: unknown): void {
-    const { status } = error as Partial<HttpRequestError>;
+    const { status } = ownError(error);
     if (status === 404 || status === 405) this.#resolve();
     else this.#reject(error);
   }
+}
 
-  #timeOut(): void {
-    const details = { execution: 'unknown', sessionLost: false } as const;
-    this.abort(new HttpRequestError('TIMEOUT', 'The DELETE was not answered in time', details));
-  }
+function timeoutError(): HttpRequestError {
+  const details = { execution: 'unknown', sessionLost: false } as const;
+  return new HttpRequestError('TIMEOUT', 'The DELETE was not answered in time', details);
 }

@@ -152,8 +152,10 @@ export class StreamableHttpTransport implements Transport {
   send(message: JSONRPCMessage, options: HttpSendOptions = {}): Promise<void> {
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
     if (!this.#isStarted) return Promise.reject(new Error('The transport is not started'));
-    const { headers, resumptionToken, onresumptiontoken: onResumptionToken } = options;
+    const { headers, onresumptiontoken: onResumptionToken } = options;
     if (isRequest(message)) {
+      // Empty: there is nothing to resume, as for the SDK's transport.
+      const resumptionToken = options.resumptionToken || undefined;
       return this.#calls.send(message, { headers, resumptionToken, onResumptionToken });
     }
     if (!('method' in message)) return this.#posts.post(message, { headers });
@@ -233,7 +235,7 @@ export class StreamableHttpTransport implements Transport {
       await ending.send(options.signal);
       this.#wire.sessionId = undefined;
     } finally {
-      if (this.#ending === ending) this.#ending = undefined;
+      if (this.#ending === ending && !ending.isAwaited) this.#ending = undefined;
     }
   }
 
