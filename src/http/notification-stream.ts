@@ -16,9 +16,10 @@ import {
 } from '../policy/reconnect-governor.ts';
 import type { AnswerHead, AnswerReader } from './answer-reader.ts';
 import { HttpRequest, mediaTypeOf } from './http-request.ts';
-import type { HttpRequestError } from './http-request-error.ts';
+import { ownError } from './http-request-error.ts';
 import { parseMessages } from './json-rpc.ts';
 import { noResponse } from './request-failure.ts';
+import { eventIdHeader } from './request-headers.ts';
 import { SseDecoder, type SseReader, type StreamEvent } from './sse-decoder.ts';
 import type { Wire } from './wire.ts';
 
@@ -40,6 +41,7 @@ export interface NotificationStreamHost {
 
 /** How one GET is to be sent, and who wants to know how it went. */
 interface Opening {
+  /** As the header has it, here and below. */
   readonly lastEventId: string | undefined;
   readonly onResumptionToken: ((token: string) => void) | undefined;
   readonly settle: ((error?: unknown) => void) | undefined;
@@ -103,10 +105,12 @@ export class NotificationStream implements AnswerReader, SseReader {
   /** Opens it after the event `lastEventId`, at once. Settles when the server has answered. */
   resume(lastEventId: string, onResumptionToken?: (token: string) => void): Promise<void> {
     if (this.#state === 'over') return Promise.reject(new Error('The stream is over'));
+    const eventId = eventIdHeader(lastEventId);
+    if (eventId === undefined && lastEventId !== '') return Promise.reject(badEventId());
     this.#drop();
     return new Promise((resolve, reject) => {
       const settle = (error?: unknown): void => (error === undefined ? resolve() : reject(error));
-      this.#open({ lastEventId, onResumptionToken, settle });
+      this.#open({ lastEventId: eventId, onResumptionToken, settle });
     });
   }
 
@@ -148,6 +152,8 @@ export class NotificationStream implements AnswerReader, SseReader {
       this.#decoder?.write(chunk);
     } catch (error) {
       this.#host.report(error);
+      // Asked for what came after the last event, the server would send the same again.
+      this.#lastEventId = undefined;
       this.#ended();
     }
   }
@@ -159,7 +165,7 @@ export class NotificationStream implements AnswerReader, SseReader {
   onFailure(error: unknown): void {
     if (this.#decoder !== undefined) return this.#ended();
     this.#request = undefined;
-    const { status, code, retryAfterMs, sessionLost } = error as Partial<HttpRequestError>;
+    const { status, code, retryAfterMs, sessionLost } = ownError(error);
     this.#opening?.settle?.(status === 405 ? undefined : error);
     // The server offers none, and that is no error.
     if (status === 405) return this.stop();
@@ -173,7 +179,8 @@ export class NotificationStream implements AnswerReader, SseReader {
     }
     this.#host.report(error);
     // The SDK's error, by its class: it has no other mark.
-    if ((error as Error).constructor.name === 'UnauthorizedError') this.#awaitsSignIn = true;
+    if ((error as Error | undefined)?.constructor.name === 'UnauthorizedError') this.#awaitsSignIn = true;
+    if (isFinal(status)) this.#lastEventId = undefined;
     const { wire, random } = this.#host;
     this.#governor = afterFailure(this.#governor, wire.clock.now(), random());
     this.#openWhenAllowed(retryAfterMs === undefined ? 0 : clampRetryMs(retryAfterMs));
@@ -224,7 +231,7 @@ export class NotificationStream implements AnswerReader, SseReader {
   }
 
   #tellResumption(id: string): void {
-    this.#lastEventId = id === '' ? undefined : id;
+    this.#lastEventId = eventIdHeader(id);
     if (id === '') return;
     try {
       this.#opening?.onResumptionToken?.(id);
@@ -284,4 +291,14 @@ export class NotificationStream implements AnswerReader, SseReader {
     if (this.#timer !== undefined) this.#host.wire.clock.clearTimeout(this.#timer);
     this.#timer = undefined;
   }
+}
+
+/** Who is refused so has to ask for something else: the server knows the event no more, say. */
+function isFinal(status: number | undefined): boolean {
+  if (status === undefined || status < 400 || status >= 500) return false;
+  return ![401, 403, 408, 429].includes(status);
+}
+
+function badEventId(): TypeError {
+  return new TypeError('Expected `lastEventId` to be an event id that a header can hold');
 }

@@ -1,4 +1,5 @@
-// What a caller says of the headers of its requests: by name, and by the user info of a URL. Pure.
+// What a caller says of the headers of its requests: by name, and by the user info of a URL; and
+// the one header that holds a peer's words. Pure.
 
 import type { HeaderRecord } from '../target.ts';
 import { RESERVED_HEADERS } from '../target-check.ts';
@@ -25,6 +26,21 @@ export function splitUserInfo(url: URL): { endpoint: URL; authorization: string 
   const pair = Buffer.concat([percentDecoded(username), COLON, percentDecoded(password)]);
   return { endpoint, authorization: `Basic ${pair.toString('base64')}` };
 }
+
+/** Servers bound all headers of a request together: Node's to 16 KiB, others to 8. */
+const MAX_EVENT_ID_BYTES = 4_096;
+
+/**
+ * The `Last-Event-ID` for the event `id`: its UTF-8 bytes (HTML, Server-sent events), each as the
+ * character that undici makes it of. `undefined`: no header can hold it, or none that is taken.
+ */
+export function eventIdHeader(id: string): string | undefined {
+  const bytes = Buffer.from(id);
+  const isFit = bytes.length > 0 && bytes.length <= MAX_EVENT_ID_BYTES;
+  return isFit && !bytes.some(isControl) ? bytes.toString('latin1') : undefined;
+}
+
+const isControl = (byte: number): boolean => (byte < 0x20 && byte !== 0x09) || byte === 0x7f;
 
 const COLON = Buffer.from(':');
 

@@ -348,6 +348,64 @@ describe('who listens to the stream', () => {
   });
 });
 
+describe('the last event id', () => {
+  const idsOf = (exchanges: readonly RawExchange[]): unknown[] =>
+    exchanges.map(({ headers }) => headers['last-event-id']);
+
+  // The header is UTF-8 (HTML, Server-sent events), and undici takes text as Latin-1.
+  test.each(['é', '日本-7', '𝄞'])('goes back byte by byte when it is %s', async (id) => {
+    const { runTo, server } = await listenTo((each) => {
+      beginEvents(each, eventOf(notification(), { id })).end();
+    });
+    await runTo(3);
+    const bytes = Buffer.from(id).toString('latin1');
+    expect(idsOf(server.exchanges)).toEqual([undefined, bytes, bytes]);
+  });
+
+  test('that no header can hold is left out: the stream comes back without it', async () => {
+    const { runTo, server, gaps } = await listenTo((each) => {
+      const id = each.count === 1 ? 'e\u0001' : `e${'1'.repeat(9_000)}`;
+      beginEvents(each, eventOf(notification(), { id })).end();
+    });
+    await runTo(4);
+    expect(idsOf(server.exchanges)).toEqual([undefined, undefined, undefined, undefined]);
+    expect(gaps()).toEqual([1_000, 1_000, 1_000]);
+  });
+
+  // Servers forget events. One that is asked for the same again and again stays closed for good.
+  test.each([400, 410, 422, 431])(
+    'that a server refuses with %i is not named again',
+    async (no) => {
+      const { runTo, server } = await listenTo((each) => {
+        if (each.headers['last-event-id'] !== undefined) refuse(no)(each);
+        else beginEvents(each, eventOf(notification(), { id: 'e1' })).end();
+      });
+      await runTo(4);
+      expect(idsOf(server.exchanges)).toEqual([undefined, 'e1', undefined, 'e1']);
+    },
+  );
+
+  test.each([401, 403, 429, 500, 503])('outlives an answer of %i', async (no) => {
+    const { runTo, server } = await listenTo((each) => {
+      if (each.headers['last-event-id'] !== undefined) refuse(no)(each);
+      else beginEvents(each, eventOf(notification(), { id: 'e1' })).end();
+    });
+    await runTo(4);
+    expect(idsOf(server.exchanges)).toEqual([undefined, 'e1', 'e1', 'e1']);
+  });
+
+  // The server would send the same message again, for ever.
+  test('before a message over the bound is forgotten with it', async () => {
+    const text = `${eventOf(notification(), { id: 'e1' })}data: ${'x'.repeat(5_000)}\n\n`;
+    const { runTo, server, errors } = await listenTo((each) => void beginEvents(each, text), {
+      maxMessageBytes: 1_000,
+    });
+    await runTo(2);
+    expect(idsOf(server.exchanges)).toEqual([undefined, undefined]);
+    expect(errors[0]).toMatchObject({ code: 'MESSAGE_TOO_LARGE' });
+  });
+});
+
 describe('resuming the stream by hand', () => {
   test('asks for what came after the event, and tells of later ids', async () => {
     const server = await serve({
