@@ -15,9 +15,10 @@ import type { AskHeaders } from '../target.ts';
 import type { AnswerHead, AnswerReader } from './answer-reader.ts';
 import { BodyParts } from './body-parts.ts';
 import { HttpRequest, mediaTypeOf } from './http-request.ts';
-import type { HttpRequestError } from './http-request-error.ts';
+import { ownError } from './http-request-error.ts';
 import { parseMessages } from './json-rpc.ts';
 import { cutShort, messageTooLarge, noResponse } from './request-failure.ts';
+import { eventIdHeader } from './request-headers.ts';
 import { SseDecoder, type SseReader, type StreamEvent } from './sse-decoder.ts';
 import type { Wire } from './wire.ts';
 
@@ -48,6 +49,8 @@ const POST_HEADERS = {
   accept: 'application/json, text/event-stream',
   'content-type': 'application/json',
 } as const;
+
+const BAD_TOKEN = 'Expected `resumptionToken` to be an event id that a header can hold';
 
 /** See the file header. */
 export class HttpCall implements AnswerReader, SseReader {
@@ -99,11 +102,11 @@ export class HttpCall implements AnswerReader, SseReader {
       this.#resolve = resolve;
       this.#reject = reject;
       if (resumptionToken !== undefined) {
-        this.#lastEventId = resumptionToken;
-        this.#resume();
-        return;
+        this.#lastEventId = eventIdHeader(resumptionToken);
+        return this.#lastEventId ? this.#resume() : this.fail(new TypeError(BAD_TOKEN));
       }
-      const body = JSON.stringify(message);
+      const body = this.#written(message);
+      if (body === undefined) return;
       const mayNotLeave = (): Error | undefined => this.#host.mayNotLeave();
       this.#open({ method: 'POST', body, own: POST_HEADERS, headers, mayNotLeave });
     });
@@ -185,6 +188,16 @@ export class HttpCall implements AnswerReader, SseReader {
     this.#retryMs = retryMs;
   }
 
+  /** `undefined`: it can't be written as JSON, and the call has failed with what it threw. */
+  #written(message: JSONRPCRequest): string | undefined {
+    try {
+      return JSON.stringify(message);
+    } catch (error) {
+      this.fail(error);
+      return undefined;
+    }
+  }
+
   #open(plan: ConstructorParameters<typeof HttpRequest>[1]): void {
     this.#request = new HttpRequest(this.#host.wire, plan, this);
     this.#request.send();
@@ -216,7 +229,8 @@ export class HttpCall implements AnswerReader, SseReader {
   }
 
   #tellResumption(id: string): void {
-    this.#lastEventId = id === '' ? undefined : id;
+    // One that can't be sent back can't be resumed from, and the one before it is out of date.
+    this.#lastEventId = eventIdHeader(id);
     if (id === '') return;
     try {
       this.#options.onResumptionToken?.(id);
@@ -238,7 +252,7 @@ export class HttpCall implements AnswerReader, SseReader {
 
   /** The stream could not be opened again. */
   #noStream(cause: unknown): void {
-    const { status } = cause as Partial<HttpRequestError>;
+    const { status } = ownError(cause);
     // A server that says no means it; one that is busy, or down, may be back.
     const isFinal = status !== undefined && status < 500 && status !== 429;
     const step = isFinal ? undefined : afterNoStream(this.#schedule);

@@ -1,6 +1,7 @@
 // The end of a transport, at every stage and against every kind of server: sends settle, sockets are
 // gone, nothing is sent or told afterwards. And the DELETE before it.
 
+import { Agent } from 'undici';
 import { describe, expect, test, vi } from 'vitest';
 import { SessionPool } from '../../src/session-pool.ts';
 import { startByteServer } from '../support/byte-server.ts';
@@ -27,6 +28,12 @@ import {
 const { closers, serve, make, start, prepare, connect } = useTransports();
 
 const hang = (): void => {};
+/** A dispatcher that a transport does not close. */
+const ownAgent = (): Agent => {
+  const agent = new Agent();
+  closers.push(() => agent.destroy());
+  return agent;
+};
 const hold = (each: RawExchange): void => void beginEvents(each);
 
 describe('close', () => {
@@ -94,6 +101,17 @@ describe('close', () => {
     expect(server.connections).toBe(connections);
     expect(server.exchanges).toHaveLength(asked);
     expect(messages.length + errors.length).toBe(told);
+  });
+
+  test('settles calls that share an id, on a dispatcher of the caller', async () => {
+    const server = await serve({ 'tools/call': hang });
+    const { transport } = await start(server.url, { dispatcher: ownAgent() });
+    const states = Promise.allSettled([transport.send(request(1)), transport.send(request(1))]);
+    await until(() => server.count('POST', 'tools/call') > 0);
+    await pause(20);
+    await transport.close();
+    expect(await stateWithin(1_000, states)).toBe('fulfilled');
+    await until(() => server.pending === 0);
   });
 
   test('while it connects frees the socket in the same turn', async () => {
@@ -291,6 +309,35 @@ describe('terminateSession', () => {
     await Promise.all([transport.terminateSession(), transport.terminateSession()]);
     expect(server.count('DELETE')).toBe(1);
     await until(() => server.pending === 0);
+  });
+
+  test('with a signal that has aborted forgets no DELETE under way', async () => {
+    const server = await serve({ DELETE: hang });
+    const { transport } = await start(server.url, { dispatcher: ownAgent() });
+    const { signal } = new AbortController();
+    const first = rejectionOf(transport.terminateSession({ signal }));
+    await until(() => server.count('DELETE') === 1);
+    await rejectionOf(transport.terminateSession({ signal: AbortSignal.abort() }));
+    await transport.close();
+    expect(await stateWithin(1_000, first)).toBe('fulfilled');
+    await until(() => server.pending === 0);
+  });
+
+  test('of one caller who gives up ends the wait of no other', async () => {
+    const answer: (() => void)[] = [];
+    const server = await serve({
+      DELETE: ({ response }) => void answer.push(() => response.writeHead(204).end()),
+    });
+    const { transport } = await start(server.url);
+    const controller = new AbortController();
+    const first = transport.terminateSession();
+    await until(() => answer.length === 1);
+    const second = rejectionOf(transport.terminateSession({ signal: controller.signal }));
+    controller.abort(new Error('no longer'));
+    expect(await second).toMatchObject({ message: 'no longer' });
+    answer[0]?.();
+    await first;
+    expect(server.count('DELETE')).toBe(1);
   });
 
   // Row 1b.

@@ -1,8 +1,9 @@
 // What the requests of a transport carry: the protocol's own headers, which nobody can set, and the
 // caller's, whatever the function that gives them does.
 
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { HeaderRecord } from '../../src/target.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import {
   answerInitialize,
   answerJson,
@@ -280,6 +281,35 @@ describe('a function that gives headers', () => {
     await pause(30);
     expect(posts(server)).toBe(0);
     expect(server.connections).toBe(0);
+  });
+
+  // Of the token service that it asks, say.
+  test('that throws with a status of its own says nothing of the server', async () => {
+    const onLost = vi.fn();
+    const clock = new ManualClock();
+    let status: number | undefined;
+    const server = await serve({
+      GET: (each) => void beginEvents(each, 'data: {"jsonrpc":"2.0","method":"x"}\n\n').end(),
+    });
+    const { transport } = await start(server.url, {
+      clock,
+      wiring: { onLost },
+      headers: () => {
+        if (status === undefined) return {};
+        throw Object.assign(new Error('no token'), { status });
+      },
+    });
+    transport.listen();
+    await until(() => server.count('GET') === 1 && clock.pendingCount === 1);
+    for (status of [404, 405]) {
+      expect(await rejectionOf(transport.terminateSession())).toMatchObject({ status });
+      await clock.advance(clock.nextDueMs);
+      await until(() => clock.pendingCount === 1);
+    }
+    expect(onLost).not.toHaveBeenCalled();
+    status = undefined;
+    await clock.advance(clock.nextDueMs);
+    await until(() => server.count('GET') === 2);
   });
 
   test('that closes the transport sends nothing', async () => {

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { lend, textOf } from '../support/http-sessions.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import {
+  answerJson,
   beginEvents,
   eventOf,
   pause,
@@ -110,6 +111,16 @@ describe('a stream that ended early, with an event id', () => {
     expect(
       messages.slice(0, 3).map(({ message }) => (message as { method: string }).method),
     ).toEqual(['notifications/1', 'notifications/2', 'notifications/3']);
+  });
+
+  test('is not resumed from an id that no header can hold, nor from the one before', async () => {
+    const server = await serve({
+      'tools/call': (each) =>
+        void beginEvents(each, 'id: e1\ndata:\n\nid: e\u0001\ndata:\n\n').end(),
+    });
+    const { transport } = await start(server.url);
+    expect(await rejectionOf(transport.send(request(1)))).toMatchObject({ code: 'RESPONSE_CUT' });
+    expect(server.count('GET')).toBe(0);
   });
 
   test('is not resumed from an id that the server took back', async () => {
@@ -355,6 +366,23 @@ describe('resumption tokens of a caller', () => {
     await client.request(ask, CallToolResultSchema, { onresumptiontoken });
     expect(tokens).toEqual(['e1', 'e2', 'e3']);
     expect(errors.map(({ message }) => message)).toEqual(Array(3).fill('from a callback'));
+  });
+
+  test('that no header can hold fail the request, and none is sent', async () => {
+    const server = await serve({});
+    const { transport } = await start(server.url);
+    for (const resumptionToken of ['e\n1', 'e'.repeat(5_000)]) {
+      const sent = transport.send(request(9), { resumptionToken });
+      expect(await rejectionOf(sent)).toBeInstanceOf(TypeError);
+    }
+    expect(server.exchanges).toEqual([]);
+  });
+
+  test('that are empty resume nothing: the request is sent', async () => {
+    const server = await serve({ 'tools/call': (each) => answerJson(each, { content: [] }) });
+    const { transport } = await start(server.url);
+    await transport.send(request(9), { resumptionToken: '' });
+    expect(server.count('POST')).toBe(1);
   });
 
   test('that the server does not know fail the request', async () => {
