@@ -179,7 +179,8 @@ export class NotificationStream implements AnswerReader, SseReader {
     }
     this.#host.report(error);
     // The SDK's error, by its class: it has no other mark.
-    if ((error as Error | undefined)?.constructor.name === 'UnauthorizedError') this.#awaitsSignIn = true;
+    if ((error as Error | undefined)?.constructor.name === 'UnauthorizedError')
+      this.#awaitsSignIn = true;
     if (isFinal(status)) this.#lastEventId = undefined;
     const { wire, random } = this.#host;
     this.#governor = afterFailure(this.#governor, wire.clock.now(), random());

@@ -1,12 +1,10 @@
 // Streams of calls that end before their response, but named an event to resume from: when they are
 // asked for again, with what, and when that is given up.
 
-import { CallToolResultSchema } from '@modelcontextprotocol/sdk/types.js';
 import { describe, expect, test } from 'vitest';
 import { lend, textOf } from '../support/http-sessions.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import {
-  answerJson,
   beginEvents,
   eventOf,
   pause,
@@ -325,71 +323,6 @@ describe('a resumption that the server refuses', () => {
       await transport.close();
     }
     expect(await rejectionOf(sent)).toMatchObject({ execution: 'unknown' });
-  });
-});
-
-describe('resumption tokens of a caller', () => {
-  const ask = { method: 'tools/call', params: { name: 'x' } };
-
-  test('make a request a GET after that event; its answer has the earlier id', async () => {
-    const server = await serve(
-      resumable(0, (each) => {
-        const event = eventOf(notification('notifications/message'), { id: 'e8' });
-        beginEvents(each, `${event}${eventOf(resultOf(4_711, 'replayed'), { id: 'e9' })}`).end();
-      }),
-    );
-    const { client, errors } = await connect(server.url);
-    const tokens: string[] = [];
-    const onresumptiontoken = (token: string): void => void tokens.push(token);
-    const options = { resumptionToken: 'e7', onresumptiontoken };
-    const result = await client.request(ask, CallToolResultSchema, options);
-    expect(textOf(result)).toBe('replayed');
-    expect(tokens).toEqual(['e8', 'e9']);
-    expect(server.count('POST', 'tools/call')).toBe(0);
-    expect(resumes(server).map(({ headers }) => headers['last-event-id'])).toEqual(['e7']);
-    expect(errors).toEqual([]);
-  });
-
-  test('are told of every event id, and may throw', async () => {
-    const server = await serve({
-      'tools/call': (each) => {
-        const ids = [1, 2, 3].map((n) => `id: e${n}\ndata:\n\n`).join('');
-        beginEvents(each, `${ids}${eventOf(resultOf(each.message.id))}`).end();
-      },
-    });
-    const { client, errors } = await connect(server.url);
-    const tokens: string[] = [];
-    const onresumptiontoken = (token: string): void => {
-      tokens.push(token);
-      throw new Error('from a callback');
-    };
-    await client.request(ask, CallToolResultSchema, { onresumptiontoken });
-    expect(tokens).toEqual(['e1', 'e2', 'e3']);
-    expect(errors.map(({ message }) => message)).toEqual(Array(3).fill('from a callback'));
-  });
-
-  test('that no header can hold fail the request, and none is sent', async () => {
-    const server = await serve({});
-    const { transport } = await start(server.url);
-    for (const resumptionToken of ['e\n1', 'e'.repeat(5_000)]) {
-      const sent = transport.send(request(9), { resumptionToken });
-      expect(await rejectionOf(sent)).toBeInstanceOf(TypeError);
-    }
-    expect(server.exchanges).toEqual([]);
-  });
-
-  test('that are empty resume nothing: the request is sent', async () => {
-    const server = await serve({ 'tools/call': (each) => answerJson(each, { content: [] }) });
-    const { transport } = await start(server.url);
-    await transport.send(request(9), { resumptionToken: '' });
-    expect(server.count('POST')).toBe(1);
-  });
-
-  test('that the server does not know fail the request', async () => {
-    const server = await serve(resumable(0, ({ response }) => response.writeHead(400).end()));
-    const { client } = await connect(server.url);
-    const failed = client.request(ask, CallToolResultSchema, { resumptionToken: 'gone' });
-    expect(await rejectionOf(failed)).toMatchObject({ code: 'RESUME_FAILED' });
   });
 });
 
