@@ -17,10 +17,22 @@ const LOST_UNSENT: SendFailure = { lost: true, execution: 'not-executed' };
 /** How deep causes are followed. Bound: a cyclic chain of causes must not loop. */
 const MAX_DEPTH = 8;
 
-/** Judges the failed send of a message that carried a session id (or did not). */
-export function sendFailureOf(error: unknown, sent: { withSessionId: boolean }): SendFailure {
+/** Of the send that failed. */
+interface SendFacts {
+  /** The message carried a session id. */
+  readonly withSessionId: boolean;
+  /**
+   * The transport is ours, which says itself what its failures mean. Other errors are the caller's:
+   * a headers function whose token service answered 404, say.
+   */
+  readonly isOurs?: boolean | undefined;
+}
+
+/** Judges the failed send of a message. */
+export function sendFailureOf(error: unknown, sent: SendFacts): SendFailure {
   const told = ownWord(error);
   if (told !== undefined) return told;
+  if (sent.isOurs) return KEEP;
   // Only a request that named a session can be told that it is gone: stateless servers answer 404
   // to what they don't know.
   if (statusOf(error) === 404) return sent.withSessionId ? LOST_UNSENT : KEEP;

@@ -78,6 +78,7 @@ export class HttpSession implements Connection<Client> {
       clock,
       exclusive: (target.leasesPerSession ?? leasesPerSession) === 1 && !target.affinity,
       originOf,
+      isOurs: true,
       onFlood: () => this.#transport.onFlood(),
       onTrouble: (error) => onTrouble?.(context.key, error),
     });

@@ -41,6 +41,8 @@ export interface SessionLinkOptions {
   /** The session is lent to one lease at a time. */
   readonly exclusive: boolean;
   readonly originOf?: OriginOf;
+  /** The transport is a `StreamableHttpTransport`: see `sendFailureOf`. */
+  readonly isOurs?: boolean;
   /** Whether an error that the transport reports on its own means that the session is gone. */
   readonly isLoss?: (error: unknown) => boolean;
   /**
@@ -227,7 +229,7 @@ export class SessionLink implements Link {
     // Transports that carry no headers ignore them.
     const withHeaders = lane.headers ? { ...options, headers: lane.headers } : options;
     return this.#sent(message, withHeaders).catch((error: unknown) => {
-      const failure = sendFailureOf(error, { withSessionId });
+      const failure = sendFailureOf(error, { withSessionId, isOurs: this.#options.isOurs });
       // Before the session is open there is none to lose: the open fails with what it was.
       if (!failure.lost || !this.#isOpen || this.#gone !== undefined) throw error;
       const own = dropFrames(
@@ -279,10 +281,16 @@ export class SessionLink implements Link {
   ): boolean {
     const call = this.#calls.find(message.id);
     if (call === undefined) return false;
-    if (call.method === 'initialize' && 'result' in message) {
-      this.#handshake = frozenCopy(message.result);
-    }
     this.#calls.remove(call);
+    try {
+      if (call.method === 'initialize' && 'result' in message) {
+        this.#handshake = frozenCopy(message.result);
+      }
+    } catch (error) {
+      // It is nested too deep to be copied.
+      call.reject(error);
+      return true;
+    }
     call.lane.deliver({ ...message, id: call.localId }, extra);
     call.resolve();
     return true;

@@ -107,3 +107,16 @@ describe('an open', () => {
     });
   });
 });
+
+it('an answer to `initialize` that is nested without end fails the open at once', async () => {
+  const server = await serveRaw({
+    initialize: ({ message, response }) => {
+      const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+      const result = `{"protocolVersion":"2025-06-18","capabilities":{},"x":${deep}}`;
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(`{"jsonrpc":"2.0","id":${message.id},"result":${result}}`);
+    },
+  });
+  await expect(newSessions().open(server.url)).rejects.toThrow(RangeError);
+  await until(() => server.openSockets === 0);
+});

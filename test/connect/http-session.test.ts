@@ -1,6 +1,7 @@
 // How a session over HTTP is probed, lost and taken down, in front of servers that don't play
 // along.
 
+import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { describe, expect, it } from 'vitest';
 import { lend, type OpenSession } from '../support/http-sessions.ts';
 import { startMcpServer } from '../support/mcp-server.ts';
@@ -70,6 +71,29 @@ describe('a session is lost', () => {
     const { client } = lend(session);
     await expect(client.callTool({ name: 'x' })).rejects.toMatchObject({ code: 400 });
     expect(session.lost?.aborted).toBe(false);
+  });
+
+  it.each([
+    { status: 404 },
+    { code: 404 },
+    { code: 'ECONNREFUSED' },
+    { cause: { code: 'ECONNREFUSED' } },
+  ])('not when the token service of its headers fails with %o', async (words) => {
+    const server = await serveRaw({ 'tools/call': (each) => answerJson(each, { content: [] }) });
+    let trouble: Error | undefined;
+    const headers = (): Record<string, string> => {
+      if (trouble !== undefined) throw trouble;
+      return {};
+    };
+    const session = await newSessions().open(server.url, { headers });
+    const lease = { ...BARE_LEASE, headers };
+    const client = session.lend(lease) as Client;
+    trouble = Object.assign(new Error('no token'), words);
+    await expect(client.callTool({ name: 'x' })).rejects.toBe(trouble);
+    trouble = undefined;
+    await client.callTool({ name: 'x' });
+    expect(session.lost?.aborted).toBe(false);
+    session.giveBack(client);
   });
 });
 
