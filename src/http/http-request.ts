@@ -7,7 +7,7 @@ import type { AskHeaders, HeaderRecord } from '../target.ts';
 import { type AnswerHead, type AnswerReader, headerOf } from './answer-reader.ts';
 import type { ChallengeHistory } from './authorization.ts';
 import { Exchange, type ExchangeProgress } from './exchange.ts';
-import { Refusal } from './refusal.ts';
+import { headIn, Refusal } from './refusal.ts';
 import { networkFailure } from './request-failure.ts';
 import type { Wire } from './wire.ts';
 
@@ -106,7 +106,10 @@ export class HttpRequest implements AnswerReader {
 
   onFailure(error: unknown): void {
     if (this.#refusal !== undefined) return this.#refused(this.#refusal);
-    this.#fail(networkFailure(error, this.progress));
+    const head = this.progress === 'written' ? headIn(error) : undefined;
+    if (head === undefined) return this.#fail(networkFailure(error, this.progress));
+    this.onHead(head);
+    this.onEnd();
   }
 
   #dispatch(given: HeaderRecord, credentials: string | undefined): void {

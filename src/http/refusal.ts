@@ -54,6 +54,17 @@ export class Refusal {
   }
 }
 
+/**
+ * The head of the answer that an interceptor of the caller's dispatcher made an error of, as undici's
+ * `retry` and `responseError` do; `undefined` for any other error.
+ */
+export function headIn(error: unknown): AnswerHead | undefined {
+  const { statusCode: status, headers } = Object(error) as Record<string, unknown>;
+  if (typeof status !== 'number' || status < 300) return undefined;
+  const isRecord = typeof headers === 'object' && headers !== null && !Array.isArray(headers);
+  return { status, headers: isRecord ? (headers as AnswerHead['headers']) : {} };
+}
+
 /** A server that failed may have got far; one that refused has not begun. */
 function executionOf(status: number): Execution {
   return status >= 500 || status === 408 ? 'unknown' : 'not-executed';
