@@ -55,8 +55,8 @@ export class Refusal {
 }
 
 /**
- * The head of the answer that an interceptor of the caller's dispatcher made an error of, as undici's
- * `retry` and `responseError` do; `undefined` for any other error.
+ * The head of the answer that an interceptor of the caller's dispatcher made an error of, as
+ * `retry` and `responseError` of undici do; `undefined` for any other error.
  */
 export function headIn(error: unknown): AnswerHead | undefined {
   const { statusCode: status, headers } = Object(error) as Record<string, unknown>;
