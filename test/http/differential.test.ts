@@ -43,7 +43,7 @@ describe('the same conversations over the SDK transport and over this one', () =
     await Promise.all(Array.from({ length: AT_ONCE }, work));
     differences = found;
     console.log(`seed=${seed} ${CONVERSATIONS} conversations, ${found.length} differences`);
-  }, 60_000);
+  }, 240_000);
 
   it('have no difference but the known ones', async () => {
     const isUnknown = (difference: Difference): boolean => explain(difference) === undefined;
@@ -55,7 +55,7 @@ describe('the same conversations over the SDK transport and over this one', () =
       unknown.push(...(await compare(number)).filter(isUnknown));
     }
     expect(unknown.map((each) => JSON.stringify(each))).toEqual([]);
-  }, 60_000);
+  }, 240_000);
 
   it.each(knownDifferences)('show each known difference: $name', ({ name }) => {
     const shown = differences.filter((difference) => explain(difference)?.includes(name));

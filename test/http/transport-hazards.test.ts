@@ -312,7 +312,7 @@ test('404 for an old session is the end of it: no DELETE, not executed, a fresh 
 // Rows 13 and 13b.
 test('100 sessions with hung calls and streams close within their budget, and leave nothing', async () => {
   const server = await serveSessions({ GET: hold, 'tools/call': hang, DELETE: hang });
-  const { pool } = makePool({ maxSessions: 200, closeTimeoutMs: 1_000 });
+  const { pool } = makePool({ maxSessions: 200, closeTimeoutMs: 4_000 });
   const names = Array.from({ length: 100 }, (_, n) => `user-${n}`);
   const leases = await Promise.all(names.map((name) => pool.acquire(targetOf(server, name))));
   const failed = leases.map(({ client }) => rejectionOf(client.callTool({ name: 'x' })));
