@@ -14,6 +14,7 @@ import {
   type ReconnectGovernor,
   reconnectWaitMs,
 } from '../policy/reconnect-governor.ts';
+import { refusesEvent } from '../policy/resume-schedule.ts';
 import type { AnswerHead, AnswerReader } from './answer-reader.ts';
 import { HttpRequest, mediaTypeOf } from './http-request.ts';
 import { ownError } from './http-request-error.ts';
@@ -181,7 +182,7 @@ export class NotificationStream implements AnswerReader, SseReader {
     // The SDK's error, by its class: it has no other mark.
     if ((error as Error | undefined)?.constructor.name === 'UnauthorizedError')
       this.#awaitsSignIn = true;
-    if (isFinal(status)) this.#lastEventId = undefined;
+    if (refusesEvent(status)) this.#lastEventId = undefined;
     const { wire, random } = this.#host;
     this.#governor = afterFailure(this.#governor, wire.clock.now(), random());
     this.#openWhenAllowed(retryAfterMs === undefined ? 0 : clampRetryMs(retryAfterMs));
@@ -292,12 +293,6 @@ export class NotificationStream implements AnswerReader, SseReader {
     if (this.#timer !== undefined) this.#host.wire.clock.clearTimeout(this.#timer);
     this.#timer = undefined;
   }
-}
-
-/** Who is refused so has to ask for something else: the server knows the event no more, say. */
-function isFinal(status: number | undefined): boolean {
-  if (status === undefined || status < 400 || status >= 500) return false;
-  return ![401, 403, 408, 429].includes(status);
 }
 
 function badEventId(): TypeError {

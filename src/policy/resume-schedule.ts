@@ -51,3 +51,9 @@ export function afterNoStream(schedule: ResumeSchedule): ResumeStep | undefined 
 }
 
 const doubled = (step: number): number => Math.min(500 * 2 ** Math.min(step, 10), BACKOFF_MAX_MS);
+
+/** Whether an answer means that the server knows the event no more, or can't take its id. */
+export function refusesEvent(status: number | undefined): boolean {
+  if (status === undefined || status < 400 || status >= 500) return false;
+  return ![401, 403, 408, 429].includes(status);
+}
