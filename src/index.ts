@@ -68,3 +68,4 @@ export type {
   SessionTarget,
   StdioTarget,
 } from './target.ts';
+export type { UseOptions } from './use.ts';

@@ -2,7 +2,8 @@
 // one waiter and backs off, and whatever arrives too late is taken down.
 
 import { currentHeaders, headersOf } from './acquire-request.ts';
-import type { Connection, Connector } from './connect/connector.ts';
+import type { ConnectContext, Connection, Connector } from './connect/connector.ts';
+import { type DoubtingKey, doubtSiblings, wearOut } from './doubt.ts';
 import { OpenError } from './errors.ts';
 import { invariant } from './invariant.ts';
 import { Loss } from './loss.ts';
@@ -19,16 +20,16 @@ import type { SessionTarget } from './target.ts';
 import type { Waiter } from './waiter.ts';
 
 /** What opening needs of the key it opens for. */
-export interface OpeningKey<C> {
+export interface OpeningKey<C> extends DoubtingKey<C> {
   readonly host: PoolHost<C>;
   readonly label: string;
-  readonly key: { readonly server: string };
+  readonly key: { readonly server: string; readonly affinity: string | undefined };
   readonly limits: KeyLimits;
   readonly ledger: Ledger<Session<C>, Waiter<C>>;
   readonly generation: number;
   readonly report: KeyReporter;
   /** A session has arrived. */
-  ready(session: Session<C>, from: 'opening'): void;
+  ready(session: Session<C>, from: 'opening' | 'probing'): void;
   /** An open has failed; its slot is free already. */
   openFailed(error: OpenError, answerable: Waiter<C> | undefined): void;
   /** A connection says that its session is gone. */
@@ -54,7 +55,7 @@ export class Opener<C> {
 
   /** Starts one open, with the target of the oldest waiter that no other open was started for. */
   start(now: number): void {
-    const { host, ledger, generation, label } = this.#key;
+    const { host, ledger, generation } = this.#key;
     const initiator = this.#uncoveredWaiter();
     const session = new Session<C>(generation, now);
     const controller = new AbortController();
@@ -71,7 +72,7 @@ export class Opener<C> {
       // A target that brings its own connector is opened by that one.
       connector: 'connect' in target ? (target.connect as Connector<C>) : host.connector,
       target,
-      context: { key: label, headers: this.#headersOf(session) },
+      context: this.#contextOf(session),
       controller,
       timeoutMs: host.options.connectTimeoutMs,
       clock: host.clock,
@@ -91,10 +92,18 @@ export class Opener<C> {
     session.pending = undefined;
   }
 
+  /** A method of its own, so that what the session keeps for life does not hold the caller. */
+  #contextOf(session: Session<C>): Omit<ConnectContext, 'signal'> {
+    return {
+      key: this.#key.label,
+      headers: this.#headersOf(session),
+      worn: () => wearOut(this.#key, session),
+    };
+  }
+
   /**
    * While it opens, a session speaks for the caller it is opened for: if those credentials are
-   * refused, that caller is told. From then on it speaks with the newest seen for the key. A method
-   * of its own, so that what the session keeps for life does not hold the caller.
+   * refused, that caller is told. From then on it speaks with the newest seen for the key.
    */
   #headersOf(session: Session<C>): () => ReturnType<typeof currentHeaders> {
     return () => {
@@ -142,7 +151,10 @@ export class Opener<C> {
 
   #watch(session: Session<C>, lost: AbortSignal | undefined): void {
     if (lost === undefined) return;
-    const onLost = (): void => this.#key.lost(session, lost.reason);
+    const onLost = (): void => {
+      doubtSiblings(this.#key, session);
+      this.#key.lost(session, lost.reason);
+    };
     lost.addEventListener('abort', onLost, { once: true });
     session.unwatch = () => lost.removeEventListener('abort', onLost);
   }

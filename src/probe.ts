@@ -25,6 +25,8 @@ export function probe<C>(key: ProbingKey<C>, session: Session<C>, startedAt: num
   const { connection } = session;
   const controller = new AbortController();
   key.ledger.move(session, 'idle', 'probing', startedAt);
+  // A question that was asked while it was leased is asked anew.
+  session.pending?.abort(new Error('Probed anew'));
   session.pending = controller;
   const end = (isAlive: boolean): void => {
     // Taken down meanwhile: that turn has said all there is to say.

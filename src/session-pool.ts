@@ -27,7 +27,7 @@ import { checkRetireFilter, planRetire, type RetireFilter, type RetireOptions } 
 import { SubPool } from './sub-pool.ts';
 import type { SessionTarget } from './target.ts';
 import { TeardownCrew } from './teardown-crew.ts';
-import { runWithLease } from './use.ts';
+import { type UseOptions, useLease } from './use.ts';
 
 /** What a test puts in place of time and chance. */
 export interface SessionPoolEnvironment {
@@ -133,15 +133,19 @@ export class SessionPool<C = Client> {
    * through untouched. When `options.signal` aborts, rejects at once with its reason: calls in
    * flight are cancelled and the lease ends, whether `work` notices or not.
    *
+   * `work` runs a second time, once, when its session was lost and nothing that it sent can have
+   * been executed; see `UseOptions.replay`.
+   *
    * @throws (rejects) as `acquire`.
    */
-  async use<T>(
+  use<T>(
     target: SessionTarget,
     work: (client: C, lease: Lease<C>) => T | PromiseLike<T>,
-    options?: AcquireOptions,
+    options?: UseOptions,
   ): Promise<T> {
-    const lease = await this.acquire(target, options);
-    return runWithLease(lease, work, options?.signal, this.#host.aborts);
+    const acquire = (own: AcquireOptions | undefined): Promise<Lease<C>> =>
+      this.acquire(target, own);
+    return useLease({ acquire, aborts: this.#host.aborts }, work, options);
   }
 
   /**

@@ -17,6 +17,7 @@ export class Session<C> implements Slot<Session<C>> {
   /** Why it goes when its last lease ends; set with `condemned`. */
   retireReason: RetireReason | undefined = undefined;
   canProbe = false;
+  suspect = false;
   previous: Session<C> | undefined = undefined;
   next: Session<C> | undefined = undefined;
   list: object | undefined = undefined;
@@ -31,7 +32,7 @@ export class Session<C> implements Slot<Session<C>> {
   wasLent = false;
   /** @internal Its live leases; as many as `leaseCount`. */
   readonly leases: IntrusiveList<Lease<C>> = new IntrusiveList<Lease<C>>();
-  /** Ends its open or its probe, whichever is under way. */
+  /** Ends its open or its probe, whichever is under way; it may be probed while leased. */
   pending: AbortController | undefined = undefined;
   /** Stops watching the connection for loss. */
   unwatch: (() => void) | undefined = undefined;

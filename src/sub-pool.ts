@@ -266,7 +266,7 @@ export class SubPool<C>
 
   /** A session without leases goes to who waits, in this turn, or becomes idle. */
   #passOn(session: Session<C>, now: number): void {
-    if (this.ledger.waiters.size > 0 && now < session.expiresAt) {
+    if (this.ledger.waiters.size > 0 && now < session.expiresAt && !session.suspect) {
       const mayGiveWay = this.key.affinity === undefined;
       if (mayGiveWay && this.host.room.owes(this)) this.takeDown(session, 'evicted');
       else this.ledger.offer(session);
@@ -279,7 +279,7 @@ export class SubPool<C>
   }
 
   #retire(session: Session<C>, now: number): void {
-    this.takeDown(session, retirementOf(session, this, now) ?? 'retired');
+    this.takeDown(session, session.retireReason ?? retirementOf(session, this, now) ?? 'retired');
   }
 
   #takeDownPaced(session: Session<C>): void {

@@ -33,6 +33,7 @@ function wrap<C>(of: Connection<C>): Connection<C> {
     },
     ...(of.lend && { lend: (lease) => of.lend?.(lease) as C }),
     ...(of.giveBack && { giveBack: (lent) => of.giveBack?.(lent) ?? 'clean' }),
+    ...(of.replayOf && { replayOf: (lent, cause) => of.replayOf?.(lent, cause) ?? 'never' }),
     ...(of.probe && { probe: async (signal) => of.probe?.(signal) }),
     ...(of.fence && { fence: (reason) => of.fence?.(reason) }),
     ...(of.terminate && { terminate: async (signal) => of.terminate?.(signal) }),

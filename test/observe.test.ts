@@ -240,6 +240,11 @@ const ENDS: Record<RetireReason, (fixture: PoolFixture) => unknown> = {
     await lease();
     connector.last.lost.abort(new Error('gone'));
   },
+  worn: async ({ lease, connector }) => {
+    const held = await lease();
+    connector.last.context.worn?.();
+    held.release();
+  },
   'probe-failed': async ({ warm, lease, clock, connector }) => {
     connector.gates = { probe: 'fails' };
     await warm();

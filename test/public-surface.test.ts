@@ -92,6 +92,7 @@ test('the package exports these types', () => {
       "TeardownOutcome",
       "Timer",
       "Totals",
+      "UseOptions",
     ]
   `);
 });

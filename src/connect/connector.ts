@@ -28,6 +28,13 @@ export interface ConnectContext {
    * DELETE, stream reopening) carries. Ask anew for every request: tokens rotate.
    */
   readonly headers: () => HeaderRecord | Promise<HeaderRecord>;
+  /**
+   * To be called when the session should be lent no more, though what goes on over it may go on: it
+   * is taken down when its last lease ends. What is over at once is told by `Connection.lost`.
+   */
+  readonly worn?: () => void;
+  /** To be called when the server asks to be left alone, for so long (`Retry-After`). */
+  readonly throttled?: (retryAfterMs: number) => void;
 }
 
 /**
@@ -75,6 +82,14 @@ export interface Connection<C = Client> {
    * see. Default: `'clean'`.
    */
   giveBack?(client: C): 'clean' | 'tainted';
+  /**
+   * Whether work with `client` may run again after `cause`: an error of a call of it, or the cause
+   * of one. `'never'` unless `cause` tells that the session is gone and nothing that `client` sent
+   * can have been executed. `'once-if-reused'`: the server could not be reached, which is worth
+   * another try only if the session had worked before. May be asked after `giveBack`. Default:
+   * `'never'`.
+   */
+  replayOf?(client: C, cause: unknown): 'never' | 'once' | 'once-if-reused';
   /** Settles when the server answers, rejects when it doesn't. Bounded by the pool. */
   probe?(signal: AbortSignal): Promise<void>;
   /** Rung 1, synchronous: nothing new leaves, calls in flight reject with `reason`. */

@@ -31,6 +31,8 @@ export interface HttpConnectorOptions {
   readonly connectTimeoutMs?: number | undefined;
   /** A whole teardown, in ms; half of it bounds the end of an open that failed. Default: 2,000. */
   readonly closeTimeoutMs?: number | undefined;
+  /** How long a server may take to say whether it still knows a session. Default: 5,000. */
+  readonly probeTimeoutMs?: number | undefined;
   readonly clock: Clock;
   /** Numbers in [0, 1), for jitter. */
   readonly random: () => number;

@@ -7,6 +7,7 @@ import type { Implementation } from '@modelcontextprotocol/sdk/types.js';
 import { againstSignal } from '../against-signal.ts';
 import { StreamableHttpTransport } from '../http/streamable-http-transport.ts';
 import type { HttpMessageExtra } from '../http/transport-options.ts';
+import type { Replay } from '../policy/failure.ts';
 import type { HttpTarget } from '../target.ts';
 import type { ConnectContext, Connection, LeaseContext } from './connector.ts';
 import { statusOf } from './failure-of.ts';
@@ -44,6 +45,7 @@ export class HttpSession implements Connection<Client> {
   constructor(target: HttpTarget, context: ConnectContext, shared: HttpShared) {
     const { options, dispatchers, validators } = shared;
     const { clock, random, maxMessageBytes, leasesPerSession = 1, onTrouble } = options;
+    const { probeTimeoutMs } = options;
     this.#target = target;
     this.#shared = shared;
     this.#aliveAt = clock.now();
@@ -68,7 +70,7 @@ export class HttpSession implements Connection<Client> {
       {
         dispatchers: dispatchers.hold(),
         isIdle: () => this.#lent.size === 0,
-        onLost: (error) => this.#link.lose(error),
+        onLost: (error) => this.#link.fate.forgotten(error),
         clearsFailedCalls: true,
       },
     );
@@ -78,9 +80,14 @@ export class HttpSession implements Connection<Client> {
       clock,
       exclusive: (target.leasesPerSession ?? leasesPerSession) === 1 && !target.affinity,
       originOf,
-      isOurs: true,
       onFlood: () => this.#transport.onFlood(),
       onTrouble: (error) => onTrouble?.(context.key, error),
+      onWorn: () => context.worn?.(),
+      onThrottled: (retryAfterMs) => context.throttled?.(retryAfterMs),
+      isToldAll: true,
+      ...(probeTimeoutMs !== undefined && { probeTimeoutMs }),
+      // Who asks for an affine session next must not get one that is gone.
+      ...(target.affinity && { graceMs: 0 }),
     });
     this.#link.lost.addEventListener('abort', () => this.#onLost(), { once: true });
   }
@@ -149,6 +156,11 @@ export class HttpSession implements Connection<Client> {
     return transport?.tainted ? 'tainted' : 'clean';
   }
 
+  replayOf(client: Client, cause: unknown): Replay {
+    const isUnheard = client instanceof LeaseClient && !client.mayHaveExecuted;
+    return isUnheard ? this.#link.fate.replayOf(cause) : 'never';
+  }
+
   probe(signal: AbortSignal): Promise<void> {
     return this.#link.lane.ping(signal);
   }
@@ -183,9 +195,10 @@ export class HttpSession implements Connection<Client> {
     return String(this.#target.url);
   }
 
+  /** A 400 ends a session only when the server, asked again, did not know it. */
   #isGoneByServer(): boolean {
-    const reason: unknown = this.#link.lost.reason;
-    return this.#link.lost.aborted && statusOf((reason as Error).cause) === 404;
+    const status = statusOf(this.#link.gone()?.cause);
+    return status === 404 || status === 400;
   }
 
   #onLost(): void {

@@ -49,6 +49,10 @@ export interface Call {
 
 /** What a lane may ask of the link. */
 export interface Link {
+  readonly fate: {
+    /** A request of a lane was given up, because no answer came in time. */
+    timedOut(): void;
+  };
   /** Why the session is gone; `undefined` while it lives. */
   gone(): SessionEnd | undefined;
   /** Sends a request. The returned call has been registered. */

@@ -72,6 +72,11 @@ export class LeaseClient extends Client {
     this.#connecting = super.connect(options.transport).then(onConnected, onConnected);
   }
 
+  /** Whether the server can have acted on anything that was sent. Told also after the lease. */
+  get mayHaveExecuted(): boolean {
+    return this.#lease.mayHaveExecuted;
+  }
+
   /** Always rejects: the pool connected this client, and a lease is of one session only. */
   override connect(): Promise<void> {
     return Promise.reject(
@@ -107,7 +112,12 @@ export class LeaseClient extends Client {
       return this.#connecting.then(() => this.request(request, resultSchema, options));
     }
     const signal = options?.signal;
-    if (signal === undefined) return super.request(request, resultSchema, options);
+    if (signal === undefined) {
+      return super.request(request, resultSchema, options).catch((error: unknown) => {
+        this.#lease.failed(error, false);
+        throw error;
+      });
+    }
     // Row 14c: the SDK never takes its listener off the signal (2.6 kB per call), so it gets one
     // that ends with the call. The caller's signal has one listener, however many calls follow it.
     const controller = new AbortController();
@@ -116,6 +126,10 @@ export class LeaseClient extends Client {
     else this.#aborts.follow(signal, onAbort);
     return super
       .request(request, resultSchema, { ...options, signal: controller.signal })
+      .catch((error: unknown) => {
+        this.#lease.failed(error, signal.aborted);
+        throw error;
+      })
       .finally(() => this.#aborts.unfollow(signal, onAbort));
   }
 

@@ -13,11 +13,12 @@ import type {
   MessageExtraInfo,
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
-import { dropFrames } from '../drop-frames.ts';
+import { judge } from '../policy/failure.ts';
 import type { AskHeaders } from '../target.ts';
+import { observe } from './failure-of.ts';
 import type { Call, Lane, Link } from './lane.ts';
 import type { SessionEnd } from './session-loss.ts';
-import { lostInFlight, lostUnsent } from './session-loss.ts';
+import { endedInFlight, lostUnsent } from './session-loss.ts';
 
 /** What a lane transport is told at birth. */
 export interface LeaseTransportOptions {
@@ -43,6 +44,8 @@ const TAINTING = new Set([
   'notifications/roots/list_changed',
 ]);
 
+/** JSON-RPC code that the SDK gives its own timeouts, and servers whatever they like. */
+const REQUEST_TIMEOUT = -32_001;
 /** JSON-RPC code of the late answer that clears a failed call from the SDK's tables. */
 const CONNECTION_CLOSED = -32_000;
 
@@ -66,6 +69,10 @@ export class LeaseTransport implements Transport, Lane {
   /** How to reject what is being sent that is no call. */
   readonly #sending = new Set<(reason: unknown) => void>();
   #tainted = false;
+  /** Messages that were sent and are not known to have been without effect. */
+  #sentForGood = 0;
+  /** Errors of the server's own that look like a timeout of ours, and were not seen yet. */
+  #timeoutsTold = 0;
   /** Why sends reject, once the lane is over. The lease's own word (`endedWith`) comes first. */
   #end: SessionEnd | undefined;
 
@@ -80,6 +87,11 @@ export class LeaseTransport implements Transport, Lane {
   /** Whether the lease changed state on the server that outlives it. */
   get tainted(): boolean {
     return this.#tainted;
+  }
+
+  /** Whether the server can have acted on anything that the lease sent. */
+  get mayHaveExecuted(): boolean {
+    return this.#sentForGood > 0;
   }
 
   /** How many requests are in flight. */
@@ -110,7 +122,9 @@ export class LeaseTransport implements Transport, Lane {
   send(message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
     const link = this.#link;
     const gone = this.gone();
-    if (link === undefined || gone !== undefined) {
+    // A lost session waits for its calls in flight, and for nobody who gave up.
+    const isCancel = 'method' in message && message.method === 'notifications/cancelled';
+    if (link === undefined || (gone !== undefined && !isCancel)) {
       if ('method' in message && 'id' in message) this.#clearLater(message.id);
       return Promise.reject(gone);
     }
@@ -127,7 +141,7 @@ export class LeaseTransport implements Transport, Lane {
     const end = link.gone() ?? { message: 'The lease has ended' };
     const calls = [...this.#calls.values()];
     if (calls.length > 0) {
-      const gone = this.#options.endedWith() ?? lostUnsent(end);
+      const gone = endedInFlight(this.#options.endedWith(), end);
       for (const call of calls) {
         // A courtesy to the server: whoever made the call is told below, either way.
         void link.cancel(call, 'The lease has ended').catch(() => {});
@@ -144,12 +158,21 @@ export class LeaseTransport implements Transport, Lane {
   }
 
   deliver(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
+    if ('error' in message && message.error.code === REQUEST_TIMEOUT) this.#timeoutsTold += 1;
     try {
       this.onmessage?.(message, extra);
     } catch (error) {
       // Row 14d: what one lease's handler throws must not break the session for others.
       this.#link?.report(error);
     }
+  }
+
+  /** A request of the lease's client failed with `error`; `aborted`: after its caller's abort. */
+  failed(error: unknown, aborted: boolean): void {
+    const isAnswer = this.#timeoutsTold > 0 && hasCode(error, REQUEST_TIMEOUT);
+    if (isAnswer) this.#timeoutsTold -= 1;
+    const facts = { during: 'call', withSessionId: false, aborted, isAnswer } as const;
+    if (judge(observe(error, facts)).session === 'strike') this.#link?.fate.timedOut();
   }
 
   /** Out-of-band trouble of the lease's client. */
@@ -165,7 +188,7 @@ export class LeaseTransport implements Transport, Lane {
     this.#end = end;
     this.#link = undefined;
     if (this.#sending.size > 0) {
-      const gone = this.#options.endedWith() ?? dropFrames(lostInFlight(end.message, end.cause));
+      const gone = endedInFlight(this.#options.endedWith(), end);
       for (const reject of this.#sending) reject(gone);
       this.#sending.clear();
     }
@@ -192,7 +215,11 @@ export class LeaseTransport implements Transport, Lane {
     if (TAINTING.has(message.method)) this.#tainted = true;
     const call = link.call(this, message, options);
     this.#calls.set(message.id, call);
-    call.done.catch(() => this.#clearLater(message.id));
+    this.#sentForGood += 1;
+    call.done.catch((error: unknown) => {
+      this.#wasSentInVain(error);
+      this.#clearLater(message.id);
+    });
     return call.done;
   }
 
@@ -211,7 +238,15 @@ export class LeaseTransport implements Transport, Lane {
       return this.#untilEnd(sent);
     }
     if (TAINTING.has(message.method)) this.#tainted = true;
-    return this.#untilEnd(link.send(this, message, options));
+    this.#sentForGood += 1;
+    const sent = link.send(this, message, options);
+    sent.catch((error: unknown) => this.#wasSentInVain(error));
+    return this.#untilEnd(sent);
+  }
+
+  #wasSentInVain(error: unknown): void {
+    if ((error as { execution?: unknown } | undefined)?.execution !== 'not-executed') return;
+    this.#sentForGood -= 1;
   }
 
   /**
@@ -247,3 +282,6 @@ export class LeaseTransport implements Transport, Lane {
     });
   }
 }
+
+const hasCode = (error: unknown, code: number): boolean =>
+  (error as { code?: unknown } | undefined)?.code === code;

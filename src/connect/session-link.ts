@@ -16,33 +16,27 @@ import type {
   MessageExtraInfo,
 } from '@modelcontextprotocol/sdk/types.js';
 import { againstSignal } from '../against-signal.ts';
-import type { Clock } from '../clock.ts';
 import { dropFrames } from '../drop-frames.ts';
-import { SessionLostError } from '../errors.ts';
+import type { SessionLostError } from '../errors.ts';
 import { CallTable } from './call-table.ts';
 import type { LeaseContext } from './connector.ts';
-import { sendFailureOf } from './failure-of.ts';
 import { frozenCopy } from './frozen-copy.ts';
 import { shakeHands } from './handshake.ts';
 import type { Call, Lane, LaneSendOptions, Link } from './lane.ts';
 import { LeaseTransport } from './lease-transport.ts';
 import type { OriginOf } from './server-messages.ts';
 import { ServerMessages } from './server-messages.ts';
+import { SessionFate, type SessionFateOptions } from './session-fate.ts';
 import { SessionLane } from './session-lane.ts';
 import type { SessionEnd } from './session-loss.ts';
-import { lostInFlight, lostUnsent } from './session-loss.ts';
+import { lostUnsent } from './session-loss.ts';
 
 /** What a link needs to know beside the transport. */
-export interface SessionLinkOptions {
+export interface SessionLinkOptions extends SessionFateOptions {
   readonly clientInfo: Implementation;
   /** For the handshake. */
   readonly clientOptions: ClientOptions;
-  readonly clock: Clock;
-  /** The session is lent to one lease at a time. */
-  readonly exclusive: boolean;
   readonly originOf?: OriginOf;
-  /** The transport is a `StreamableHttpTransport`: see `sendFailureOf`. */
-  readonly isOurs?: boolean;
   /** Whether an error that the transport reports on its own means that the session is gone. */
   readonly isLoss?: (error: unknown) => boolean;
   /**
@@ -57,24 +51,31 @@ export interface SessionLinkOptions {
 export class SessionLink implements Link {
   /** Answers what is for no lease, and pings. */
   readonly lane: SessionLane;
+  /** Knows whether the session lives, and what failures mean for it. */
+  readonly fate: SessionFate;
 
   readonly #upstream: Transport;
   readonly #options: SessionLinkOptions;
   readonly #calls = new CallTable();
   readonly #serverMessages: ServerMessages;
-  readonly #lost = new AbortController();
   /** Errors of the transport that were reported: the SDK tells them, and rejects with them. */
   readonly #told = new WeakSet<object>();
   /** The server's `initialize` result, frozen, for all leases see the same object. */
   #handshake: Readonly<Record<string, unknown>> | undefined;
   #isOpen = false;
-  /** Set once, when the session is lost or fenced. Nothing is sent from then on. */
-  #gone: SessionLostError | undefined;
 
   constructor(upstream: Transport, options: SessionLinkOptions) {
     this.#upstream = upstream;
     this.#options = options;
     this.lane = new SessionLane(this);
+    this.fate = new SessionFate(
+      {
+        ping: (signal) => this.lane.ping(signal),
+        callCount: () => this.#calls.size,
+        end: (gone) => this.#end(gone),
+      },
+      options,
+    );
     const { exclusive, originOf, clock } = options;
     this.#serverMessages = new ServerMessages({
       calls: this.#calls,
@@ -91,7 +92,7 @@ export class SessionLink implements Link {
 
   /** Aborts when the session is gone under us, with the reason. Not when it is fenced. */
   get lost(): AbortSignal {
-    return this.#lost.signal;
+    return this.fate.lost;
   }
 
   /** Requests in flight, over all lanes. */
@@ -123,7 +124,7 @@ export class SessionLink implements Link {
       const party = { clientInfo, clientOptions, setProtocolVersion };
       const opened = upstream.start().then(() => shakeHands(this, party));
       await againstSignal(signal, opened);
-      if (this.#gone !== undefined) throw this.#gone;
+      if (this.fate.gone !== undefined) throw this.fate.gone;
       this.#isOpen = true;
     } catch (error) {
       this.sever(new Error('The session could not be opened', { cause: error }));
@@ -146,14 +147,12 @@ export class SessionLink implements Link {
 
   /** Rung 1: nothing leaves any more; calls in flight reject. Idempotent. */
   fence(reason: Error): void {
-    this.#end(lostInFlight('The session was taken back', reason));
+    this.fate.fence(reason);
   }
 
-  /** The session is gone: rejects what is in flight and tells `lost`. Idempotent. */
+  /** The session is gone, with what was in flight: rejects that and tells `lost`. Idempotent. */
   lose(cause: unknown): void {
-    if (this.#gone !== undefined) return;
-    this.#end(lostInFlight('The session was lost', cause));
-    this.#lost.abort(this.#gone);
+    this.fate.lose(cause);
   }
 
   /** Rung 4: as `fence`, and lets go of the upstream transport's callbacks. */
@@ -165,7 +164,8 @@ export class SessionLink implements Link {
   }
 
   gone(): SessionEnd | undefined {
-    return this.#gone && { message: this.#gone.message, cause: this.#gone.cause };
+    const { gone } = this.fate;
+    return gone && { message: gone.message, cause: gone.cause };
   }
 
   call(lane: Lane, request: JSONRPCRequest, options?: TransportSendOptions): Call {
@@ -178,14 +178,18 @@ export class SessionLink implements Link {
       message.params = { ...request.params, _meta: { ...meta, progressToken: call.id } };
     }
     this.send(lane, message, options).catch((error: unknown) => {
-      if (this.#calls.remove(call)) call.reject(error);
+      if (!this.#calls.remove(call)) return;
+      call.reject(error);
+      this.fate.callLeft();
     });
     return call;
   }
 
   async cancel(call: Call, reason?: string, options?: TransportSendOptions): Promise<void> {
     const wasInFlight = this.#calls.remove(call);
-    if (!wasInFlight || this.#gone !== undefined || call.method === 'initialize') return;
+    // Later: who cancels settles the call once this returns, and that comes first.
+    queueMicrotask(() => this.fate.callLeft());
+    if (!wasInFlight || this.fate.gone !== undefined || call.method === 'initialize') return;
     const params = { requestId: call.id, ...(reason !== undefined && { reason }) };
     const method = 'notifications/cancelled';
     await this.send(call.lane, { jsonrpc: '2.0', method, params }, options);
@@ -213,34 +217,22 @@ export class SessionLink implements Link {
     }
   }
 
-  #end(gone: SessionLostError): void {
-    if (this.#gone !== undefined) return;
-    // State first, callers second.
-    this.#gone = gone;
-    const leases = this.#serverMessages.clear();
-    for (const call of this.#calls.drain()) call.reject(dropFrames(gone));
-    for (const lane of leases) lane.closed();
-    this.lane.closed();
-  }
-
   send(lane: Lane, message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
-    if (this.#gone !== undefined) return Promise.reject(lostUnsent(this.#gone));
+    const { gone } = this.fate;
+    if (gone !== undefined) return Promise.reject(lostUnsent(gone));
     const withSessionId = this.#upstream.sessionId !== undefined;
+    const isPing = lane === this.lane && 'method' in message && message.method === 'ping';
     // Transports that carry no headers ignore them.
     const withHeaders = lane.headers ? { ...options, headers: lane.headers } : options;
     return this.#sent(message, withHeaders).catch((error: unknown) => {
-      const failure = sendFailureOf(error, { withSessionId, isOurs: this.#options.isOurs });
       // Before the session is open there is none to lose: the open fails with what it was.
-      if (!failure.lost || !this.#isOpen || this.#gone !== undefined) throw error;
-      const own = dropFrames(
-        new SessionLostError('The session was lost', failure.execution, { cause: error }),
-      );
-      const callId = 'method' in message && 'id' in message ? Number(message.id) : undefined;
-      const call = this.#calls.find(callId);
-      // Order: the call that found out leaves the table first, for it knows more than the others.
-      if (call !== undefined && this.#calls.remove(call)) call.reject(own);
-      this.lose(error);
-      throw own;
+      if (!this.#isOpen) throw error;
+      const facts = { during: isPing ? 'probe' : 'call', withSessionId } as const;
+      return this.fate.failed(error, facts, (own) => {
+        const callId = 'method' in message && 'id' in message ? Number(message.id) : undefined;
+        const call = this.#calls.find(callId);
+        if (call !== undefined && this.#calls.remove(call)) call.reject(own);
+      });
     });
   }
 
@@ -252,17 +244,24 @@ export class SessionLink implements Link {
     }
   }
 
+  #end(gone: SessionLostError): void {
+    const leases = this.#serverMessages.clear();
+    for (const call of this.#calls.drain()) call.reject(dropFrames(gone));
+    for (const lane of leases) lane.closed();
+    this.lane.closed();
+  }
+
   #onUpstreamError(error: unknown): void {
     const isTold = typeof error === 'object' && error !== null && this.#told.has(error);
     // The end of a session makes its requests fail: that is no news.
-    if (isTold || this.#gone !== undefined) return;
+    if (isTold || this.fate.gone !== undefined) return;
     if (typeof error === 'object' && error !== null) this.#told.add(error);
     this.report(error);
     if (this.#options.isLoss?.(error)) this.lose(error);
   }
 
   #receive(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
-    if (this.#gone !== undefined) return;
+    if (this.fate.isOver) return;
     try {
       if (!('method' in message) && this.#onResponse(message, extra)) return;
       if (this.#serverMessages.isOverIdleBudget(message)) this.#options.onFlood?.();
@@ -293,6 +292,7 @@ export class SessionLink implements Link {
     }
     call.lane.deliver({ ...message, id: call.localId }, extra);
     call.resolve();
+    this.fate.answered();
     return true;
   }
 }

@@ -1,6 +1,7 @@
 // The errors that calls get when their session ends under them: in flight, or not sent any more.
 // Sits beside the link and its lanes; decides nothing.
 
+import { dropFrames } from '../drop-frames.ts';
 import { SessionLostError } from '../errors.ts';
 
 /**
@@ -22,4 +23,13 @@ export function lostInFlight(message: string, cause: unknown): SessionLostError 
 /** What calls reject with that were made after the end. */
 export function lostUnsent({ message, cause }: SessionEnd): SessionLostError {
   return new SessionLostError(message, 'not-executed', { cause });
+}
+
+/**
+ * What rejects that was on its way when its lease ended with `ended`. A lease that lost its session
+ * says "not executed", which holds for what is sent later.
+ */
+export function endedInFlight(ended: Error | undefined, end: SessionEnd): Error {
+  if (ended !== undefined && !('execution' in ended)) return ended;
+  return dropFrames(lostInFlight(end.message, end.cause));
 }

@@ -14,6 +14,7 @@ export type RetireReason =
   | 'tainted'
   | 'discarded'
   | 'lost'
+  | 'worn'
   | 'probe-failed'
   | 'lease-overdue'
   | 'lend-failed'

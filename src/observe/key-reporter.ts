@@ -43,6 +43,7 @@ export class KeyReporter {
 
   retired(reason: RetireReason): void {
     if (reason === 'lost') this.#totals.lost += 1;
+    if (reason === 'worn') this.#totals.worn += 1;
     if (reason === 'evicted') this.#totals.evicted += 1;
     this.#outbox.emit({ type: 'session-retired', ...this.#of, reason });
   }
@@ -51,8 +52,9 @@ export class KeyReporter {
     const isAbandoned = outcome.result === 'abandoned';
     this.#totals[outcome.result] += 1;
     if (isUnterminated(outcome)) this.#totals.unterminated += 1;
-    const type = isAbandoned ? 'session-abandoned' : 'session-closed';
-    this.#outbox.emit({ type, ...this.#of, reason, outcome });
+    const what = { ...this.#of, reason, outcome };
+    if (isAbandoned) this.#outbox.emit({ type: 'session-abandoned', ...what });
+    else this.#outbox.emit({ type: 'session-closed', ...what });
   }
 
   granted(reused: boolean, waitedMs: number): void {

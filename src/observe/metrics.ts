@@ -16,6 +16,8 @@ export interface Totals {
   discarded: number;
   /** Sessions that were lost under us. */
   lost: number;
+  /** Sessions lent no more after a cut stream or timeouts in a row. */
+  worn: number;
   /** Idle sessions that gave way to another key. */
   evicted: number;
   probed: number;
@@ -46,6 +48,7 @@ export const noTotals = (): Totals => ({
   released: 0,
   discarded: 0,
   lost: 0,
+  worn: 0,
   evicted: 0,
   probed: 0,
   probeFailed: 0,

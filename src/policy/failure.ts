@@ -1,5 +1,9 @@
-// What kind of failure an open ended with, told from the structure of whatever was thrown: never by
-// `instanceof`, for errors cross copies and versions of libraries. Pure.
+// What a failure was (`failureOf`, for errors and events) and what it means (`judge`: for the
+// session, the call, `use` and the breaker). Told from the structure of whatever was thrown, never
+// by `instanceof`, for errors cross copies and versions of libraries. Pure; `connect/failure-of.ts`
+// makes the observations.
+
+import type { Execution } from '../errors.ts';
 
 export type FailureKind =
   | 'refused'
@@ -36,6 +40,146 @@ const TOLD: ReadonlyMap<unknown, FailureKind> = new Map<unknown, FailureKind>([
 /** How deep causes are followed. Bound: a cyclic chain of causes must not loop. */
 const MAX_DEPTH = 8;
 
+/**
+ * What was seen. `answer`: the server answered, with a result or a JSON-RPC error. `http`: with a
+ * status that is no success. `refused`: nobody listens. `unreached`: no connection came to be, or
+ * it was lost before the request was written. `cut`: it was lost afterwards, or the response stream
+ * ended without its response. `closed`: the transport was closed. `timeout`: our side stopped
+ * waiting. `oversized`: a message was over the bound. `other`: none of these.
+ */
+export type ObservedKind =
+  | 'answer'
+  | 'http'
+  | 'refused'
+  | 'unreached'
+  | 'cut'
+  | 'closed'
+  | 'timeout'
+  | 'oversized'
+  | 'other';
+
+/** One outcome, normalised. */
+export interface Observation {
+  readonly during: 'open' | 'call' | 'probe';
+  /** The caller had aborted: whatever else is seen may be no more than its echo. */
+  readonly aborted: boolean;
+  readonly kind: ObservedKind;
+  /** The HTTP status; with `http`. */
+  readonly status?: number | undefined;
+  /** The request named a session: only then can an answer mean that this one is gone. */
+  readonly withSessionId: boolean;
+  /** The body of the answer says something of a session. */
+  readonly speaksOfSession?: boolean | undefined;
+  /** How far the request got. `refused`: to a server that certainly did not act on it. */
+  readonly reach: 'not-written' | 'refused' | 'written';
+  readonly retryAfterMs?: number | undefined;
+}
+
+/**
+ * What becomes of the session. `keep`: nothing. `strike`: nothing the first time, `retire` the
+ * second in a row. `probe`: ask the server, then `lost` or `keep`. `retire`: it takes no new lease,
+ * and what goes on over it may go on. `lost`: it is over for everybody.
+ */
+export type SessionVerdict = 'keep' | 'strike' | 'probe' | 'retire' | 'lost';
+
+/** Whether work that failed so may run again, when nothing of it was executed. */
+export type Replay = 'never' | 'once' | 'once-if-reused';
+
+/** Whom a breaker is to hold back: everybody's opens to the endpoint, or one identity's. */
+export type BreakerScope = 'endpoint' | 'endpoint+identity';
+
+export type BreakerVerdict =
+  | { readonly vote: 'none' | 'success' }
+  | { readonly vote: 'failure'; readonly scope: BreakerScope }
+  | { readonly vote: 'throttle'; readonly scope: BreakerScope; readonly retryAfterMs: number };
+
+export interface Verdict {
+  readonly session: SessionVerdict;
+  /** `executed`: the server says so itself. */
+  readonly execution: Execution | 'executed';
+  readonly replay: Replay;
+  readonly breaker: BreakerVerdict;
+}
+
+/** A server that asks for more is asked again then: it may have meant to say "not today". */
+const RETRY_AFTER_MAX_MS = 300_000;
+
+const NONE: BreakerVerdict = { vote: 'none' };
+const FAILURE: BreakerVerdict = { vote: 'failure', scope: 'endpoint' };
+
+/** What `seen` means. */
+export function judge(seen: Observation): Verdict {
+  // Before all else: an abort looks like a timeout, a lost connection or anything else.
+  if (seen.aborted) return keep('unknown');
+  if (seen.kind === 'answer' && seen.during !== 'open') {
+    return { ...keep('executed'), breaker: { vote: 'success' } };
+  }
+  return seen.during === 'open' ? judgeOpen(seen) : judgeSend(seen);
+}
+
+function judgeSend(seen: Observation): Verdict {
+  const execution = executionOf(seen);
+  const again = execution === 'not-executed' ? 'once-if-reused' : 'never';
+  switch (seen.kind) {
+    case 'http':
+      return judgeStatus(seen, execution);
+    case 'refused':
+      return { session: 'lost', execution, replay: again, breaker: FAILURE };
+    case 'unreached':
+      return { session: 'retire', execution, replay: again, breaker: FAILURE };
+    case 'closed':
+      return { session: 'lost', execution, replay: again, breaker: NONE };
+    case 'cut':
+    case 'oversized':
+      // What else was to come over that connection is not told by it.
+      return { session: 'retire', execution, replay: 'never', breaker: NONE };
+    case 'timeout':
+      // One slow tool is not a dead session; a probe has been patient already.
+      return { ...keep(execution), session: seen.during === 'probe' ? 'retire' : 'strike' };
+    case 'answer':
+    case 'other':
+      return keep(execution);
+    default:
+      return seen.kind satisfies never;
+  }
+}
+
+function judgeStatus(seen: Observation, execution: Execution): Verdict {
+  const { status, withSessionId, during } = seen;
+  if (withSessionId && (status === 404 || (status === 400 && during === 'probe'))) {
+    const replay = execution === 'not-executed' ? 'once' : 'never';
+    return { session: 'lost', execution, replay, breaker: NONE };
+  }
+  if (withSessionId && status === 400 && seen.speaksOfSession === true) {
+    return { session: 'probe', execution, replay: 'once', breaker: NONE };
+  }
+  return { ...keep(execution), breaker: throttleOf(seen) ?? NONE };
+}
+
+function judgeOpen(seen: Observation): Verdict {
+  const isUnauthorized = seen.status === 401 || seen.status === 403;
+  const failure: BreakerVerdict = isUnauthorized
+    ? { vote: 'failure', scope: 'endpoint+identity' }
+    : FAILURE;
+  return { ...keep(executionOf(seen)), breaker: throttleOf(seen) ?? failure };
+}
+
+function throttleOf({ status, retryAfterMs }: Observation): BreakerVerdict | undefined {
+  if ((status !== 429 && status !== 503) || retryAfterMs === undefined) return undefined;
+  const waitMs = Math.min(Math.max(retryAfterMs, 0), RETRY_AFTER_MAX_MS);
+  return { vote: 'throttle', scope: 'endpoint+identity', retryAfterMs: waitMs };
+}
+
+const executionOf = ({ reach }: Observation): Execution =>
+  reach === 'written' ? 'unknown' : 'not-executed';
+
+const keep = (execution: Verdict['execution']): Verdict => ({
+  session: 'keep',
+  execution,
+  replay: 'never',
+  breaker: NONE,
+});
+
 /** Describes a failed open. `timedOut`: our own deadline ended it. */
 export function failureOf(error: unknown, timedOut: boolean): Failure {
   const errorName = nameOf(error);
@@ -43,7 +187,7 @@ export function failureOf(error: unknown, timedOut: boolean): Failure {
   let cause = error;
   let told: Omit<Failure, 'errorName'> = { kind: 'other' };
   for (let depth = 0; depth < MAX_DEPTH && isRecord(cause); depth += 1) {
-    const found = judge(cause);
+    const found = describe(cause);
     if (found !== undefined) return { errorName, ...found };
     const { code } = cause;
     const kind = TOLD.get(code);
@@ -53,7 +197,7 @@ export function failureOf(error: unknown, timedOut: boolean): Failure {
   return { errorName, ...told };
 }
 
-function judge(error: Record<string, unknown>): Omit<Failure, 'errorName'> | undefined {
+function describe(error: Record<string, unknown>): Omit<Failure, 'errorName'> | undefined {
   const { code, status, name } = error;
   const http = httpStatus(status) ?? httpStatus(code);
   if (http !== undefined) {

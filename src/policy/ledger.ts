@@ -32,6 +32,8 @@ export interface Slot<S> extends Linked<S> {
   condemned: boolean;
   /** Whether its connection can be probed. */
   canProbe: boolean;
+  /** May be gone: takes no lease before it has answered a probe. Only one that can be probed. */
+  suspect: boolean;
 }
 
 /** Sessions by state, and waiters, of one key or (added up) of a whole pool. */
@@ -98,6 +100,8 @@ export class Ledger<S extends Slot<S>, W extends Linked<W>> {
     }
     this.#count(to, 1);
     if (to === 'idle') {
+      // It has answered.
+      if (from === 'probing') slot.suspect = false;
       slot.idleSince = now;
       this.idle.append(slot);
     }
@@ -124,7 +128,7 @@ export class Ledger<S extends Slot<S>, W extends Linked<W>> {
 
   /** Keeps a slot whose last lease has ended as it is, for a waiter of the same turn. */
   offer(slot: S): void {
-    if (slot.state !== 'leased' || slot.leaseCount !== 0 || slot.condemned) {
+    if (slot.state !== 'leased' || slot.leaseCount !== 0 || slot.condemned || slot.suspect) {
       throw new InvariantError('Invariant I3: only a leased slot is passed on');
     }
     this.spare.append(slot);
@@ -134,6 +138,18 @@ export class Ledger<S extends Slot<S>, W extends Linked<W>> {
   condemn(slot: S): void {
     slot.condemned = true;
     this.spare.remove(slot);
+  }
+
+  /** Marks a slot so that it takes no lease before it has answered. */
+  doubt(slot: S): void {
+    slot.suspect = true;
+    this.spare.remove(slot);
+  }
+
+  /** A slot has answered while it was leased. */
+  trust(slot: S, leasesPerSession: number): void {
+    slot.suspect = false;
+    if (slot.state === 'leased') this.#offerRoom(slot, leasesPerSession);
   }
 
   enqueue(waiter: W): void {
@@ -151,7 +167,8 @@ export class Ledger<S extends Slot<S>, W extends Linked<W>> {
   }
 
   #offerRoom(slot: S, leasesPerSession: number): void {
-    const room = slot.leaseCount > 0 && slot.leaseCount < leasesPerSession && !slot.condemned;
+    const mayTakeOne = !slot.condemned && !slot.suspect;
+    const room = mayTakeOne && slot.leaseCount > 0 && slot.leaseCount < leasesPerSession;
     if (room && slot.list === undefined) this.spare.append(slot);
     else if (!room && slot.list === this.spare) this.spare.remove(slot);
   }

@@ -24,7 +24,7 @@ export type Step =
   | 'grant-spare'
   /** Lend the session that became idle last. */
   | 'grant-idle'
-  /** Probe the session that became idle last: it was idle for long. */
+  /** Probe the session that became idle last: it was idle for long, or may be gone. */
   | 'probe'
   /** Take down the session that became idle last. */
   | 'retire-newest'
@@ -58,7 +58,7 @@ export function lendingStep(view: KeyView, now: number): Step | undefined {
   if (retirementOf(newest, view, now) !== undefined) return 'retire-newest';
   // Longer, not as long: with a limit of 0, what was probed in this turn would be probed for ever.
   const isLongIdle = now - newest.idleSince > view.limits.probeAfterIdleMs;
-  if (!newest.canProbe || !isLongIdle) return 'grant-idle';
+  if (!newest.canProbe || !(isLongIdle || newest.suspect)) return 'grant-idle';
   return isCovered(view) ? undefined : 'probe';
 }
 

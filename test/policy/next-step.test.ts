@@ -22,7 +22,7 @@ interface Books {
   readonly closing?: number;
   /** Idle sessions, longest idle first. */
   readonly idle?: readonly Partial<
-    Pick<TestSlot, 'idleSince' | 'expiresAt' | 'condemned' | 'canProbe' | 'generation'>
+    Pick<TestSlot, 'idleSince' | 'expiresAt' | 'condemned' | 'canProbe' | 'generation' | 'suspect'>
   >[];
   /** A shared session with room. */
   readonly spare?: number;
@@ -89,6 +89,17 @@ const steps: readonly (Books & { readonly step: Step | undefined })[] = [
   { name: 'a waiter and no session', waiting: 1, step: 'open' },
   { name: 'a waiter and an idle session', waiting: 1, idle: [{}], step: 'grant-idle' },
   { name: 'nobody waits for an idle session', idle: [{}], step: undefined },
+  {
+    name: 'a waiter and an idle session that may be gone',
+    waiting: 1,
+    idle: [{ canProbe: true, suspect: true }],
+    step: 'probe',
+  },
+  {
+    name: 'nobody waits for an idle session that may be gone',
+    idle: [{ canProbe: true, suspect: true }],
+    step: undefined,
+  },
   {
     name: 'a waiter and a shared session with room',
     waiting: 1,

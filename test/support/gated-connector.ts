@@ -106,6 +106,8 @@ export class FakeSession {
   /** Every client lent, in order. */
   readonly lent: FakeClient[] = [];
   readonly lost: AbortController = new AbortController();
+  /** What `replayOf` says, by cause; of all others that it may never be. */
+  readonly replays: Map<unknown, 'once' | 'once-if-reused'> = new Map();
   /** What fence and sever were given. */
   readonly reasons: Error[] = [];
   /** When the pool got the connection. */
@@ -217,6 +219,7 @@ export class FakeSession {
       ...(gates.probe !== 'absent' && {
         probe: (signal: AbortSignal) => this.answer('probe', signal),
       }),
+      replayOf: (_client, cause) => this.replays.get(cause) ?? 'never',
       ...(gates.lend !== 'absent' && { lend: (lease: LeaseContext) => this.#lend(lease) }),
       ...(gates.giveBack !== 'absent' && {
         giveBack: (client: FakeClient): 'clean' | 'tainted' => {

@@ -27,12 +27,14 @@ const OPERATIONS = {
   retire: 3,
   openGate: 10,
   lose: 4,
+  wear: 3,
   use: 4,
 } as const;
 type Operation = keyof typeof OPERATIONS;
 
 const MAX_WAITERS = 4;
 const CLOSE_TIMEOUT_MS = 400;
+const PROBE_TIMEOUT_MS = 200;
 /** What a close may take beyond its bounds, for what ends at the very deadline. */
 const GRACE_MS = 10;
 const CONNECT_TIMEOUT_MS = 300;
@@ -71,6 +73,7 @@ export class PoolWalk {
       maxOpening: dice.between(1, 3),
       maxWaiters: MAX_WAITERS,
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
+      probeTimeoutMs: PROBE_TIMEOUT_MS,
     };
     this.#books = new WalkBooks(this.#clock, limits);
     const maxSessionsPerKey = dice.between(1, 3);
@@ -93,7 +96,7 @@ export class PoolWalk {
         acquireTimeoutMs: dice.of([150, 600, 2_000]),
         connectTimeoutMs: CONNECT_TIMEOUT_MS,
         closeTimeoutMs: CLOSE_TIMEOUT_MS,
-        probeTimeoutMs: 200,
+        probeTimeoutMs: PROBE_TIMEOUT_MS,
         idleTimeoutMs: dice.of([500, 2_000, Number.POSITIVE_INFINITY]),
         affinityIdleTimeoutMs: dice.of([800, 3_000]),
         maxLifetimeMs: dice.of([1_000, 5_000, Number.POSITIVE_INFINITY]),
@@ -167,6 +170,8 @@ export class PoolWalk {
         return void dice.maybeOf(this.#holding())?.let(dice.chance(0.7) ? 'ok' : 'fails');
       case 'lose':
         return dice.maybeOf(this.#connector.live)?.lost.abort(new Error('the peer is gone'));
+      case 'wear':
+        return dice.maybeOf(this.#connector.live)?.context.worn?.();
       case 'advance':
         return undefined;
       default:

@@ -13,6 +13,7 @@ export class TestSlot implements Slot<TestSlot> {
   expiresAt: number = Number.POSITIVE_INFINITY;
   condemned = false;
   canProbe = false;
+  suspect = false;
   generation = 0;
 }
 
