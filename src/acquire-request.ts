@@ -18,9 +18,15 @@ export interface AcquireOptions {
   readonly timeoutMs?: number | undefined;
   /** Sent with every request of this lease, over the target's headers. They end with the lease. */
   readonly headers?: HeaderRecord | undefined;
-  /** Answers requests of the server for which no handler is set on `lease.client`. */
+  /**
+   * Answers requests of the server that belong to this lease and for which no handler is set on
+   * `lease.client`. What it throws is told to the server, as the SDK does.
+   */
   readonly onRequest?: ServerRequestHandler | undefined;
-  /** Receives notifications of the server for which no handler is set on `lease.client`. */
+  /**
+   * Receives notifications of the server that belong to this lease and for which no handler is set
+   * on `lease.client`.
+   */
   readonly onNotification?: ServerNotificationHandler | undefined;
 }
 

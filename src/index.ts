@@ -10,8 +10,11 @@ export type {
   Connection,
   Connector,
   LeaseContext,
+  ServerAnswer,
   ServerNotificationHandler,
+  ServerRequestContext,
   ServerRequestHandler,
+  SessionHandlers,
 } from './connect/connector.ts';
 export { createFence, type Fence, type FenceOptions } from './connect/fence.ts';
 export type { StreamEnd } from './connect/fenced-request.ts';
@@ -56,6 +59,12 @@ export type { Logger } from './observe/log.ts';
 export type { KeyStats, PoolStats, SessionCounts, Totals } from './observe/metrics.ts';
 export type { SessionPoolOptions } from './options.ts';
 export type { Failure } from './policy/failure.ts';
+export type {
+  PoolNotificationHandler,
+  PoolRequestContext,
+  PoolRequestHandler,
+  ServerMessageSource,
+} from './pool-handlers.ts';
 export type { RetireFilter, RetireOptions, SessionFilter, SessionInfo } from './retire.ts';
 export { SessionPool, type SessionPoolEnvironment } from './session-pool.ts';
 export type {

@@ -2,10 +2,16 @@
 // one waiter and backs off, and whatever arrives too late is taken down.
 
 import { currentHeaders, headersOf } from './acquire-request.ts';
-import type { ConnectContext, Connection, Connector } from './connect/connector.ts';
+import type {
+  ConnectContext,
+  Connection,
+  Connector,
+  SessionHandlers,
+} from './connect/connector.ts';
 import { type DoubtingKey, doubtSiblings, wearOut } from './doubt.ts';
 import { OpenError } from './errors.ts';
 import { invariant } from './invariant.ts';
+import type { TargetKey } from './key-maker.ts';
 import { Loss } from './loss.ts';
 import type { KeyReporter } from './observe/key-reporter.ts';
 import { DeadlineError, openSession } from './open-session.ts';
@@ -14,6 +20,7 @@ import { failureOf } from './policy/failure.ts';
 import type { KeyLimits } from './policy/key-limits.ts';
 import { type Ledger, sessionCount } from './policy/ledger.ts';
 import { expiryOf } from './policy/retirement.ts';
+import { poolHandlers } from './pool-handlers.ts';
 import type { PoolHost } from './pool-host.ts';
 import { Session } from './session.ts';
 import type { SessionTarget } from './target.ts';
@@ -23,7 +30,7 @@ import type { Waiter } from './waiter.ts';
 export interface OpeningKey<C> extends DoubtingKey<C> {
   readonly host: PoolHost<C>;
   readonly label: string;
-  readonly key: { readonly server: string; readonly affinity: string | undefined };
+  readonly key: Pick<TargetKey, 'server' | 'identity' | 'affinity'>;
   readonly limits: KeyLimits;
   readonly ledger: Ledger<Session<C>, Waiter<C>>;
   readonly generation: number;
@@ -48,9 +55,17 @@ export class Opener<C> {
   /** The waiter that the newest open was started for. */
   #searchedTo: Waiter<C> | undefined;
   readonly #key: OpeningKey<C>;
+  /** The pool's own handlers, as the sessions of this key are given them. */
+  readonly #handlers: SessionHandlers;
 
   constructor(key: OpeningKey<C>) {
     this.#key = key;
+    const { server, identity, affinity } = key.key;
+    this.#handlers = poolHandlers({
+      ...key.host.options,
+      source: { key: key.label, server, identity, affinity },
+      report: (error) => key.host.troubles.report(key.label, error),
+    });
   }
 
   /** Starts one open, with the target of the oldest waiter that no other open was started for. */
@@ -95,6 +110,7 @@ export class Opener<C> {
   /** A method of its own, so that what the session keeps for life does not hold the caller. */
   #contextOf(session: Session<C>): Omit<ConnectContext, 'signal'> {
     return {
+      ...this.#handlers,
       key: this.#key.label,
       headers: this.#headersOf(session),
       worn: () => wearOut(this.#key, session),

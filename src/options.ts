@@ -8,6 +8,7 @@ import { MAX_TIMER_MS } from './clock.ts';
 import type { Connector } from './connect/connector.ts';
 import type { EventSink } from './observe/events.ts';
 import type { Logger } from './observe/log.ts';
+import type { PoolNotificationHandler, PoolRequestHandler } from './pool-handlers.ts';
 import { checkClientIdentity } from './target-check.ts';
 
 /** Durations are in milliseconds. Every option may be left out. */
@@ -88,6 +89,16 @@ export interface SessionPoolOptions<C = Client> {
   /** Receives every event. It can neither delay nor change the pool. Default: none. */
   readonly onEvent?: EventSink | undefined;
   /**
+   * Answers requests of servers that belong to no lease. Declare in `capabilities` what it answers.
+   * Opens a notification stream per session. Default: they are answered "method not found".
+   */
+  readonly onRequest?: PoolRequestHandler | undefined;
+  /**
+   * Receives notifications that belong to no lease, and every `list_changed` and `updated`. Opens a
+   * notification stream per session. Default: none.
+   */
+  readonly onNotification?: PoolNotificationHandler | undefined;
+  /**
    * undici dispatcher for HTTP, or one by origin: proxies, TLS and the like go here. Never closed
    * by the pool. Default: one undici `Pool` per origin.
    */
@@ -121,6 +132,8 @@ export interface ResolvedOptions<C> {
   readonly maxMessageBytes: number;
   readonly logger: Logger | undefined;
   readonly onEvent: EventSink | undefined;
+  readonly onRequest: PoolRequestHandler | undefined;
+  readonly onNotification: PoolNotificationHandler | undefined;
   readonly dispatcher: Dispatcher | ((origin: string) => Dispatcher) | undefined;
   readonly connector: Connector<C> | undefined;
 }
@@ -189,6 +202,8 @@ const OTHER_RULES: Readonly<Record<string, readonly string[]>> = {
   requireIdentity: ['boolean'],
   logger: ['object'],
   onEvent: ['function'],
+  onRequest: ['function'],
+  onNotification: ['function'],
   dispatcher: ['object', 'function'],
   connector: ['function'],
 };
@@ -224,6 +239,8 @@ export function resolveOptions<C>(options: SessionPoolOptions<C>): ResolvedOptio
     requireIdentity: options.requireIdentity ?? false,
     logger: options.logger,
     onEvent: options.onEvent,
+    onRequest: options.onRequest,
+    onNotification: options.onNotification,
     dispatcher: options.dispatcher,
     connector: options.connector,
   };

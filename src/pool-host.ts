@@ -7,6 +7,7 @@ import type { Connector } from './connect/connector.ts';
 import type { TeardownOutcome } from './observe/events.ts';
 import type { Totals } from './observe/metrics.ts';
 import type { Outbox } from './observe/outbox.ts';
+import type { TroubleReporter } from './observe/trouble-reporter.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Counts } from './policy/ledger.ts';
 import type { PoolRoom, RoomTaker } from './pool-room.ts';
@@ -22,6 +23,7 @@ export interface PoolHost<C> {
   readonly counts: Counts;
   readonly totals: Totals;
   readonly outbox: Outbox;
+  readonly troubles: TroubleReporter;
   /** Callers share signals: each gets one listener of ours, however many wait on it. */
   readonly aborts: AbortFanout;
   readonly crew: TeardownCrew;

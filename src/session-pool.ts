@@ -54,7 +54,6 @@ export class SessionPool<C = Client> {
   readonly #keyMaker: KeyMaker;
   readonly #subPools = new Map<KeyId, SubPool<C>>();
   readonly #timer: PoolTimer;
-  readonly #troubles: TroubleReporter;
   #closing: Closing | undefined;
 
   /**
@@ -71,7 +70,7 @@ export class SessionPool<C = Client> {
     const totals = noTotals();
     const outbox = new Outbox(clock, resolved.onEvent, logger);
     const serverOf = (label: string): string => this.#serverOf(label);
-    this.#troubles = new TroubleReporter({ clock, totals, outbox, serverOf });
+    const troubles = new TroubleReporter({ clock, totals, outbox, serverOf });
     this.#keyMaker = new KeyMaker(resolved);
     this.#timer = new PoolTimer(clock, (now) => this.#tick(now));
     this.#host = {
@@ -86,7 +85,7 @@ export class SessionPool<C = Client> {
           ...resolved,
           clock,
           random,
-          onTrouble: (key, error) => this.#troubles.report(key, error),
+          onTrouble: (key, error) => troubles.report(key, error),
           onStreamSlowed: (key, waitMs) =>
             outbox.emit({ type: 'stream-slowed', key, server: serverOf(key), waitMs }),
         }) as Connector<never>),
@@ -94,6 +93,7 @@ export class SessionPool<C = Client> {
       totals,
       aborts: new AbortFanout(),
       outbox,
+      troubles,
       crew: new TeardownCrew(clock, resolved.closeTimeoutMs),
       room: new PoolRoom(resolved.maxSessions, counts, () => this.#subPools.values()),
       loose: 0,

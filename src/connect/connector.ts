@@ -9,13 +9,54 @@ import type {
 } from '@modelcontextprotocol/sdk/types.js';
 import type { HeaderRecord, SessionTarget } from '../target.ts';
 
+/** What the handler of a server's request is told beside it. */
+export interface ServerRequestContext {
+  /** Aborts when nobody waits for the answer: the server took it back, or the session ended. */
+  readonly signal: AbortSignal;
+}
+
 /** Answers a request of the server that no handler of the lease's client takes. */
-export type ServerRequestHandler = (request: JSONRPCRequest) => Result | Promise<Result>;
+export type ServerRequestHandler = (
+  request: JSONRPCRequest,
+  context: ServerRequestContext,
+) => Result | Promise<Result>;
 /** Receives a notification of the server that no handler of the lease's client takes. */
 export type ServerNotificationHandler = (notification: JSONRPCNotification) => void | Promise<void>;
 
-/** What a connector is told beside the target. */
-export interface ConnectContext {
+/** An answer to a request of the server, but for its id. */
+export type ServerAnswer =
+  | { readonly result: Result }
+  | {
+      readonly error: {
+        readonly code: number;
+        readonly message: string;
+        readonly data?: unknown;
+      };
+    };
+
+/** Who takes what the server sends to no lease in particular. */
+export interface SessionHandlers {
+  /**
+   * Requests that can't be attributed to a lease, or that come while nobody leases; pings aside,
+   * which are to be answered always. Gives what is to be sent; neither throws nor rejects, but may
+   * never settle: abort the signal when the server takes the request back and when the session
+   * ends, and put a bound on how many wait. `undefined`: answer "method not found" (-32601).
+   */
+  readonly onRequest?:
+    | ((request: JSONRPCRequest, context: ServerRequestContext) => Promise<ServerAnswer>)
+    | undefined;
+  /**
+   * Notifications of the same kind, and `list_changed` and `resources/updated` always, beside the
+   * leases. Never throws. `undefined`: drop them.
+   */
+  readonly onNotification?: ((notification: JSONRPCNotification) => void) | undefined;
+}
+
+/**
+ * What a connector is told beside the target. The handlers in it are the pool's own: where there is
+ * one, somebody listens, and a session that needs a stream for what the server sends opens it.
+ */
+export interface ConnectContext extends SessionHandlers {
   /**
    * Aborts when the open is no longer wanted: `connectTimeoutMs` after the connector was called, or
    * when the pool closes. A connection that arrives later is torn down.

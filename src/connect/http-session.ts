@@ -35,6 +35,8 @@ export class HttpSession implements Connection<Client> {
   readonly #validators: ValidatorsHold;
   readonly #transport: StreamableHttpTransport;
   readonly #link: SessionLink;
+  /** The pool has a handler of its own for what the server sends. */
+  readonly #hasPoolListener: boolean;
   /** Clients that are lent, and their transports. */
   readonly #lent = new Map<Client, LeaseTransport>();
   /** When the server last answered, or a lease ended. */
@@ -84,11 +86,14 @@ export class HttpSession implements Connection<Client> {
       onTrouble: (error) => onTrouble?.(context.key, error),
       onWorn: () => context.worn?.(),
       onThrottled: (retryAfterMs) => context.throttled?.(retryAfterMs),
+      onRequest: context.onRequest,
+      onNotification: context.onNotification,
       isToldAll: true,
       ...(probeTimeoutMs !== undefined && { probeTimeoutMs }),
       // Who asks for an affine session next must not get one that is gone.
       ...(target.affinity && { graceMs: 0 }),
     });
+    this.#hasPoolListener = context.onRequest !== undefined || context.onNotification !== undefined;
     this.#link.lost.addEventListener('abort', () => this.#onLost(), { once: true });
   }
 
@@ -104,8 +109,11 @@ export class HttpSession implements Connection<Client> {
       throw error;
     }
     const { notifications, affinity } = this.#target;
-    const listens = this.#clientOptions.listChanged !== undefined || affinity !== undefined;
-    const needed = listens || this.#shared.endpoints.needsStream(this.#endpoint);
+    const needed =
+      this.#hasPoolListener ||
+      this.#clientOptions.listChanged !== undefined ||
+      affinity !== undefined ||
+      this.#shared.endpoints.needsStream(this.#endpoint);
     if (notifications ?? needed) this.#transport.listen();
   }
 

@@ -58,7 +58,9 @@ export class LeaseClient extends Client {
     this.#handshake = options.handshake as InitializeResult;
     this.#aborts = options.aborts;
     const { onRequest, onNotification } = options;
-    if (onRequest) this.fallbackRequestHandler = async (request) => onRequest(request);
+    if (onRequest) {
+      this.fallbackRequestHandler = async (request, { signal }) => onRequest(request, { signal });
+    }
     if (onNotification) {
       this.fallbackNotificationHandler = async (notification) =>
         onNotification({ ...notification, jsonrpc: '2.0' });

@@ -15,14 +15,15 @@ export interface RouteView {
 }
 
 /**
- * `origin`: the lane whose call's stream it came on. `only-lease`: the one live lease.
- * `all-leases`: each of them. `session`: the session's own client, which answers pings and knows
- * no other method. `nobody`: dropped.
+ * `origin`: the lane whose call's stream it came on. `only-lease`: the one live lease. `session`:
+ * the session's own lane, which answers pings and asks the pool's handlers. `everybody`: all leases
+ * and the session's own lane. `caller-gone`: refused or dropped, for whoever is meant has left.
  */
-export type Route = 'origin' | 'only-lease' | 'all-leases' | 'session' | 'nobody';
+export type Route = 'origin' | 'only-lease' | 'session' | 'everybody' | 'caller-gone';
 
 /**
- * Tells of the server's state rather than of one call: every lease of the session wants to know.
+ * Tells of the server's state rather than of one call: every lease of the session wants to know,
+ * and whoever keeps what sessions have in common.
  */
 const FOR_ALL = new Set([
   'notifications/tools/list_changed',
@@ -35,23 +36,23 @@ const FOR_ALL = new Set([
 export function routeRequest(method: string, view: RouteView): Route {
   // Answered whether or not somebody leases: a server that gets no pong ends the session.
   if (method === 'ping') return 'session';
-  if (view.origin === 'live') return 'origin';
-  return isOnlyLeases(view) ? 'only-lease' : 'session';
+  return routeByOrigin(view);
 }
 
 /**
  * Where a notification of the server goes. Progress and cancellation name a request and are routed
  * by it before. Log messages and everything else belong to one lease: attributed, or the exclusive
- * one. On a shared session an unattributed one is dropped, for it may tell of another caller's
+ * one. On a shared session no lease gets an unattributed one, for it may tell of another caller's
  * call.
  */
 export function routeNotification(method: string, view: RouteView): Route {
-  if (FOR_ALL.has(method)) return 'all-leases';
-  if (view.origin === 'live') return 'origin';
-  return isOnlyLeases(view) ? 'only-lease' : 'nobody';
+  return FOR_ALL.has(method) ? 'everybody' : routeByOrigin(view);
 }
 
-/** Whether it can be meant for nobody but the one lease there is. */
-function isOnlyLeases({ origin, exclusive, leases }: RouteView): boolean {
-  return origin === 'unknown' && exclusive && leases === 1;
+function routeByOrigin({ origin, exclusive, leases }: RouteView): Route {
+  if (origin === 'live') return 'origin';
+  // Its lease may have ended: neither the next one nor the pool is meant.
+  if (origin === 'over') return 'caller-gone';
+  // With one lease at a time it can be meant for nobody but the one there is.
+  return exclusive && leases === 1 ? 'only-lease' : 'session';
 }

@@ -22,13 +22,15 @@ export type OriginOf = (message: JSONRPCMessage, extra?: MessageExtraInfo) => nu
 export interface ServerMessagesOptions {
   readonly calls: CallTable;
   readonly clock: Clock;
-  /** The session's own lane: answers pings, and "method not found" to everything else. */
+  /** The session's own lane: answers pings, and asks the pool's handlers for all else. */
   readonly root: Lane;
   /** The session is lent to one lease at a time. */
   readonly exclusive: boolean;
   readonly originOf: OriginOf | undefined;
   /** Answers a request with an error. */
   readonly refuse: (lane: Lane, id: RequestId, error: { code: number; message: string }) => void;
+  /** Tells of what the server did that it must not. */
+  readonly report: (error: unknown) => void;
 }
 
 /** Requests that lanes have not answered yet. Bound: a server can't grow the table without end. */
@@ -102,15 +104,23 @@ export class ServerMessages {
   }
 
   request(message: JSONRPCRequest, extra?: MessageExtraInfo): void {
-    const origin = this.#originOf(message, extra);
-    const route = routeRequest(message.method, this.#view(origin));
-    const lane = this.#lanesFor(route, origin.lane)[0] ?? this.#options.root;
-    if (this.#asked.size >= MAX_ASKED) {
-      this.#options.refuse(lane, message.id, BUSY);
+    const { id, method } = message;
+    if (this.#asked.has(id)) {
+      // The one answer that can be sent is the first one's: a refusal would be taken for it.
+      this.#options.report(new Error('The server used the id of a request that is not answered'));
       return;
     }
-    this.#asked.set(message.id, lane);
-    lane.deliver(message, extra);
+    const origin = this.#originOf(message, extra);
+    const route = routeRequest(method, this.#view(origin));
+    const lane = this.#lanesFor(route, origin.lane)[0];
+    if (lane === undefined) {
+      this.#options.refuse(this.#options.root, id, CALLER_GONE);
+    } else if (this.#asked.size >= MAX_ASKED && method !== 'ping') {
+      this.#options.refuse(lane, id, BUSY);
+    } else {
+      this.#asked.set(id, lane);
+      lane.deliver(message, extra);
+    }
   }
 
   notification(message: JSONRPCNotification, extra?: MessageExtraInfo): void {
@@ -126,7 +136,10 @@ export class ServerMessages {
     } else {
       const origin = this.#originOf(message, extra);
       const route = routeNotification(method, this.#view(origin));
-      for (const lane of this.#lanesFor(route, origin.lane)) lane.deliver(message, extra);
+      const lanes = this.#lanesFor(route, origin.lane);
+      // Each its own: what one lease does to a message must not show in another's.
+      const isForMany = lanes.length > 1;
+      for (const lane of lanes) lane.deliver(isForMany ? structuredClone(message) : message, extra);
     }
   }
 
@@ -156,12 +169,13 @@ export class ServerMessages {
       case 'origin':
         return origin ? [origin] : [];
       case 'only-lease':
-      case 'all-leases':
-        // A copy: what a lane does on delivery may end leases.
         return [...this.#leases];
+      case 'everybody':
+        // A copy: what a lane does on delivery may end leases.
+        return [...this.#leases, this.#options.root];
       case 'session':
         return [this.#options.root];
-      case 'nobody':
+      case 'caller-gone':
         return [];
       default:
         return route satisfies never;

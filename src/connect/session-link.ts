@@ -19,7 +19,7 @@ import { againstSignal } from '../against-signal.ts';
 import { dropFrames } from '../drop-frames.ts';
 import type { SessionLostError } from '../errors.ts';
 import { CallTable } from './call-table.ts';
-import type { LeaseContext } from './connector.ts';
+import type { LeaseContext, SessionHandlers } from './connector.ts';
 import { frozenCopy } from './frozen-copy.ts';
 import { shakeHands } from './handshake.ts';
 import type { Call, Lane, LaneSendOptions, Link } from './lane.ts';
@@ -32,7 +32,7 @@ import type { SessionEnd } from './session-loss.ts';
 import { lostUnsent } from './session-loss.ts';
 
 /** What a link needs to know beside the transport. */
-export interface SessionLinkOptions extends SessionFateOptions {
+export interface SessionLinkOptions extends SessionFateOptions, SessionHandlers {
   readonly clientInfo: Implementation;
   /** For the handshake. */
   readonly clientOptions: ClientOptions;
@@ -67,7 +67,7 @@ export class SessionLink implements Link {
   constructor(upstream: Transport, options: SessionLinkOptions) {
     this.#upstream = upstream;
     this.#options = options;
-    this.lane = new SessionLane(this);
+    this.lane = new SessionLane(this, options);
     this.fate = new SessionFate(
       {
         ping: (signal) => this.lane.ping(signal),
@@ -87,6 +87,7 @@ export class SessionLink implements Link {
         const sent = this.send(lane, { jsonrpc: '2.0', id, error });
         sent.catch((trouble: unknown) => this.#onUpstreamError(trouble));
       },
+      report: (error) => this.report(error),
     });
   }
 

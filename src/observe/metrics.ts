@@ -26,7 +26,7 @@ export interface Totals {
   closed: number;
   abandoned: number;
   unterminated: number;
-  /** What transports reported out of band, and what handlers of leases threw. */
+  /** What transports reported out of band, and what handlers of leases and of the pool threw. */
   troubles: number;
   /** Acquires that ended without a lease, by reason. */
   timedOut: number;

@@ -16,23 +16,23 @@ describe('the route of a message of the server', () => {
     ['sampling/createMessage', shared, 'session'],
     ['roots/list', { ...shared, leases: 1 }, 'session'],
     ['elicitation/create', idle, 'session'],
-    ['elicitation/create', stale, 'session'],
+    ['elicitation/create', stale, 'caller-gone'],
   ] as const)('as a request: %s %j -> %s', (method, view, route) => {
     expect(routeRequest(method, view)).toBe(route);
   });
 
   it.each([
-    ['notifications/tools/list_changed', attributed, 'all-leases'],
-    ['notifications/prompts/list_changed', shared, 'all-leases'],
-    ['notifications/resources/list_changed', exclusive, 'all-leases'],
-    ['notifications/resources/updated', shared, 'all-leases'],
+    ['notifications/tools/list_changed', attributed, 'everybody'],
+    ['notifications/prompts/list_changed', shared, 'everybody'],
+    ['notifications/resources/list_changed', exclusive, 'everybody'],
+    ['notifications/resources/updated', shared, 'everybody'],
     ['notifications/message', attributed, 'origin'],
     ['notifications/message', exclusive, 'only-lease'],
-    ['notifications/message', shared, 'nobody'],
-    ['notifications/message', idle, 'nobody'],
-    ['notifications/message', stale, 'nobody'],
-    ['notifications/tools/list_changed', stale, 'all-leases'],
-    ['notifications/of/our/own', shared, 'nobody'],
+    ['notifications/message', shared, 'session'],
+    ['notifications/message', idle, 'session'],
+    ['notifications/message', stale, 'caller-gone'],
+    ['notifications/tools/list_changed', stale, 'everybody'],
+    ['notifications/of/our/own', shared, 'session'],
   ] as const)('as a notification: %s %j -> %s', (method, view, route) => {
     expect(routeNotification(method, view)).toBe(route);
   });

@@ -66,7 +66,7 @@ describe('requests of the server', () => {
     await settle();
     expect(onRequest).not.toHaveBeenCalled();
     expect(onNotification).not.toHaveBeenCalled();
-    expect(upstream.sent.at(-1)).toMatchObject({ id: 1, error: { code: -32_601 } });
+    expect(upstream.sent.at(-1)).toMatchObject({ id: 1, error: { code: -32_000 } });
   });
 
   it('go to the one lease of an exclusive session', async () => {
@@ -95,6 +95,17 @@ describe('requests of the server', () => {
       expect(upstream.sent.at(-1)).toMatchObject({ id: 9, error: { code: -32_601 } });
     },
   );
+
+  it('go to no lease alone once two had the session at once, whatever it was opened for', async () => {
+    const { upstream, link } = await openLink({ exclusive: true });
+    const onRequest = vi.fn(() => ({}));
+    lendOver(link, { onRequest });
+    lendOver(link).release();
+    upstream.say(sampling(9));
+    await settle();
+    expect(onRequest).not.toHaveBeenCalled();
+    expect(upstream.sent.at(-1)).toMatchObject({ id: 9, error: { code: -32_601 } });
+  });
 
   it('are answered by the session if they are pings, leased or not', async () => {
     const { upstream, link } = await openLink();
@@ -150,11 +161,28 @@ describe('requests of the server', () => {
   });
 
   it('can not be answered by a lease that was not asked', async () => {
-    const { upstream, link } = await openLink({ exclusive: false });
-    const lease = lendOver(link);
+    let origin: number | undefined;
+    const { upstream, link } = await openLink({ exclusive: false, originOf: () => origin });
+    const onRequest = vi.fn(() => ({}));
+    const lease = lendOver(link, { onRequest });
     const before = upstream.sent.length;
     await lease.transport.send({ jsonrpc: '2.0', id: 77, result: {} });
     expect(upstream.sent).toHaveLength(before);
+    // Nor by one that knows the id of what another was asked.
+    const other = lendOver(link, { onRequest: () => new Promise(() => {}) });
+    void call(other.client).catch(() => {});
+    await settle();
+    origin = Number(upstream.requests('tools/call')[0]?.id);
+    upstream.say(sampling(77));
+    await settle();
+    await lease.transport.send({ jsonrpc: '2.0', id: 77, result: {} });
+    expect(upstream.sent.filter((each) => 'result' in each)).toEqual([]);
+    other.release();
+    await settle();
+    expect(upstream.sent.filter((each) => 'error' in each)).toMatchObject([
+      { id: 77, error: { code: -32_000 } },
+    ]);
+    expect(onRequest).not.toHaveBeenCalled();
   });
 
   it('are refused beyond 1,000 that wait for an answer', async () => {

@@ -42,6 +42,8 @@ export interface TestMcpServerOptions {
   readonly json?: boolean;
   /** Keeps no session: no id, every request on its own. Default: false. */
   readonly stateless?: boolean;
+  /** Adds tools to the server object of each session. */
+  readonly addTools?: (server: McpServer) => void;
 }
 
 /** Starts it. */
@@ -54,6 +56,7 @@ export async function startMcpServer(options: TestMcpServerOptions = {}): Promis
 
   const open = async (): Promise<StreamableHTTPServerTransport> => {
     const server = createTools(aborted);
+    options.addTools?.(server);
     const transport = new StreamableHTTPServerTransport({
       ...(!options.stateless && { sessionIdGenerator: () => randomUUID() }),
       enableJsonResponse: options.json ?? false,
