@@ -1,9 +1,14 @@
 // The end of a pool: drain, take back, close. One promise, settled within `drainTimeoutMs` +
 // `closeTimeoutMs` whatever anybody does (P1).
 
+import { checkSignal } from './acquire-request.ts';
 import type { Clock, Timer } from './clock.ts';
+import { checkKnown } from './known-members.ts';
 import type { TeardownOutcome } from './observe/events.ts';
 import { isUnterminated } from './observe/key-reporter.ts';
+import { checkTimeout } from './options.ts';
+import type { Pacer } from './pacer.ts';
+import type { Session } from './session.ts';
 
 /** Options of `close`. */
 export interface CloseOptions {
@@ -13,6 +18,14 @@ export interface CloseOptions {
   readonly drainTimeoutMs?: number | undefined;
   /** Ends the drain early. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** @throws TypeError or RangeError naming the option. */
+export function checkCloseOptions(options: CloseOptions): void {
+  checkKnown('close option', options, new Set(['drainTimeoutMs', 'signal']));
+  const { drainTimeoutMs, signal } = options;
+  if (drainTimeoutMs !== undefined) checkTimeout('drainTimeoutMs', drainTimeoutMs, 0);
+  checkSignal(signal);
 }
 
 /** What `close` did. `sessions` is `closed` + `abandoned`. */
@@ -26,6 +39,22 @@ export interface CloseReport {
    */
   readonly unterminated: number;
   readonly durationMs: number;
+}
+
+/** What closing needs of a key. */
+export interface ClosingKey<C> {
+  readonly host: { readonly crew: { readonly pacer: Pacer } };
+  takeDown(session: Session<C>, reason: 'pool-closed'): void;
+  advance(): void;
+}
+
+/** Takes a session of a closing pool down when it is its turn. */
+export function takeDownPaced<C>(key: ClosingKey<C>, session: Session<C>): void {
+  key.host.crew.pacer.run(() => {
+    if (session.state === 'closing' || session.state === 'gone') return;
+    key.takeDown(session, 'pool-closed');
+    key.advance();
+  });
 }
 
 /** What is being closed. */

@@ -78,3 +78,4 @@ export type {
   StdioTarget,
 } from './target.ts';
 export type { UseOptions } from './use.ts';
+export type { WarmOptions, WarmReport } from './warm.ts';

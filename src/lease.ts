@@ -24,8 +24,12 @@ export class Lease<C = Client> {
   /** @internal */ readonly request: AcquireRequest;
   /** @internal When it was granted. */ readonly grantedAt: number;
   /** @internal Whether it was reported as held for too long. */ wasReported = false;
-  /** Whether the session had been lent before this lease. */
+  /** Whether the session had been lent before this lease. One opened by `warm` had not. */
   readonly reused: boolean;
+  /**
+   * @internal Whether the session was there before somebody wanted it: it may have gone unnoticed.
+   */
+  readonly wasAtHand: boolean;
   readonly #lender: Lender<C>;
   #client: C | undefined;
   /** Whether the client is this lease's own, so that its calls reject once the lease has ended. */
@@ -47,6 +51,8 @@ export class Lease<C = Client> {
     this.request = request;
     this.grantedAt = now;
     this.reused = session.wasLent;
+    // One that was opened for this lease became idle in the turn that grants it.
+    this.wasAtHand = session.wasLent || session.idleSince < now;
   }
 
   static {

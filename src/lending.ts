@@ -3,7 +3,7 @@
 
 import type { AcquireRequest } from './acquire-request.ts';
 import { type LeaseEndReason, OpenError } from './errors.ts';
-import { invariant } from './invariant.ts';
+import { invariant, present } from './invariant.ts';
 import { Lease, type Lender } from './lease.ts';
 import type { Loss } from './loss.ts';
 import type { RetireReason } from './observe/events.ts';
@@ -11,6 +11,7 @@ import type { KeyReporter } from './observe/key-reporter.ts';
 import { failureOf } from './policy/failure.ts';
 import type { KeyLimits } from './policy/key-limits.ts';
 import type { Ledger } from './policy/ledger.ts';
+import type { Step } from './policy/next-step.ts';
 import type { Session } from './session.ts';
 import type { Waiter } from './waiter.ts';
 
@@ -22,7 +23,11 @@ export interface LendingKey<C> extends Lender<C> {
   readonly generation: number;
   readonly closed: boolean;
   readonly report: KeyReporter;
+  readonly upkeep: { sawLease(now: number): void };
+  condemn(session: Session<C>, reason: RetireReason): void;
 }
+
+export type GrantStep = Extract<Step, 'grant-spare' | 'grant-idle'>;
 
 /** How a session's end is told to the leases it is taken from. */
 const LEASE_END: Partial<Record<RetireReason, LeaseEndReason>> = {
@@ -31,11 +36,31 @@ const LEASE_END: Partial<Record<RetireReason, LeaseEndReason>> = {
   'pool-closed': 'pool-closed',
 };
 
+/** Lends the session that `step` names to who has waited since `since`, and tells of it. */
+export function lend<C>(
+  key: LendingKey<C>,
+  step: GrantStep,
+  request: AcquireRequest,
+  { since, now }: { readonly since: number; readonly now: number },
+): Lease<C> | OpenError {
+  const { spare, idle } = key.ledger;
+  const session = present(step === 'grant-spare' ? spare.last : idle.last);
+  const lease = grant(key, session, request, now);
+  if (!(lease instanceof OpenError)) {
+    key.report.granted(lease.reused, now - since);
+    key.upkeep.sawLease(now);
+    return lease;
+  }
+  key.report.rejected('open-failed', now - since);
+  if (session.state === 'leased') key.condemn(session, 'lend-failed');
+  return lease;
+}
+
 /**
  * Lends `session`. When its connection has no client to give, returns the error for the caller; the
  * session then has no new lease, and must go.
  */
-export function grant<C>(
+function grant<C>(
   key: LendingKey<C>,
   session: Session<C>,
   request: AcquireRequest,

@@ -1,7 +1,7 @@
 // Opens sessions for one key: an open outlives an impatient caller, a failed one is answered for by
 // one waiter and backs off, and whatever arrives too late is taken down.
 
-import { currentHeaders, headersOf } from './acquire-request.ts';
+import { type AcquireRequest, currentHeaders, headersOf } from './acquire-request.ts';
 import type {
   ConnectContext,
   Connection,
@@ -12,6 +12,7 @@ import { type DoubtingKey, doubtSiblings, wearOut } from './doubt.ts';
 import { OpenError } from './errors.ts';
 import { invariant } from './invariant.ts';
 import type { TargetKey } from './key-maker.ts';
+import { keepAliveAfter } from './keep-alive.ts';
 import { Loss } from './loss.ts';
 import type { KeyReporter } from './observe/key-reporter.ts';
 import { DeadlineError, openSession } from './open-session.ts';
@@ -24,7 +25,7 @@ import { poolHandlers } from './pool-handlers.ts';
 import type { PoolHost } from './pool-host.ts';
 import { Session } from './session.ts';
 import type { SessionTarget } from './target.ts';
-import type { Waiter } from './waiter.ts';
+import { Waiter } from './waiter.ts';
 
 /** What opening needs of the key it opens for. */
 export interface OpeningKey<C> extends DoubtingKey<C> {
@@ -41,6 +42,15 @@ export interface OpeningKey<C> extends DoubtingKey<C> {
   openFailed(error: OpenError, answerable: Waiter<C> | undefined): void;
   /** A connection says that its session is gone. */
   lost(session: Session<C>, cause: unknown): void;
+}
+
+/** Who a session is opened for and with: a waiter, or a call of `warm`. */
+export interface Initiator {
+  readonly request: AcquireRequest;
+  /** It has come. */
+  opened?(): void;
+  /** It has not. Who hears of it here answers for it, and no waiter does. */
+  openFailed?(error: OpenError): void;
 }
 
 export class Opener<C> {
@@ -70,8 +80,12 @@ export class Opener<C> {
 
   /** Starts one open, with the target of the oldest waiter that no other open was started for. */
   start(now: number): void {
+    this.startFor(this.#uncoveredWaiter(), now);
+  }
+
+  /** Starts one open for `initiator`. The caller has seen to it that there is room. */
+  startFor(initiator: Initiator, now: number): void {
     const { host, ledger, generation } = this.#key;
-    const initiator = this.#uncoveredWaiter();
     const session = new Session<C>(generation, now);
     const controller = new AbortController();
     session.pending = controller;
@@ -94,7 +108,7 @@ export class Opener<C> {
       onLate: (connection) => this.#takeDownLate(connection),
       onSettled: () => this.#loosen(),
     }).then(
-      (connection) => this.#opened(session, connection),
+      (connection) => this.#opened(session, initiator, connection),
       (error: unknown) => this.#failed(session, initiator, error),
     );
   }
@@ -141,7 +155,7 @@ export class Opener<C> {
     return waiter;
   }
 
-  #opened(session: Session<C>, connection: Connection<C>): void {
+  #opened(session: Session<C>, initiator: Initiator, connection: Connection<C>): void {
     const { host, ledger, report } = this.#key;
     session.pending = undefined;
     session.opensFor = undefined;
@@ -154,14 +168,19 @@ export class Opener<C> {
       ledger.move(session, 'opening', 'gone', now);
       session.connection = undefined;
       this.#takeDownLate(connection);
-      this.#answer(session, undefined, connection.lost.reason);
+      this.#answer(session, initiator, connection.lost.reason);
       return;
     }
     session.expiresAt = expiryOf(now, this.#key.limits.maxLifetimeMs, host.random());
+    const { keepAliveMs } = host.options;
+    if (session.canProbe && keepAliveMs !== Number.POSITIVE_INFINITY) {
+      session.keepAliveAfterMs = keepAliveAfter(keepAliveMs, host.random());
+    }
     this.#watch(session, connection.lost);
     this.#failures = 0;
     this.lastFailure = undefined;
     report.opened(now - session.openingAt);
+    initiator.opened?.();
     this.#key.ready(session, 'opening');
   }
 
@@ -175,14 +194,14 @@ export class Opener<C> {
     session.unwatch = () => lost.removeEventListener('abort', onLost);
   }
 
-  #failed(session: Session<C>, initiator: Waiter<C>, cause: unknown): void {
+  #failed(session: Session<C>, initiator: Initiator, cause: unknown): void {
     if (session.state !== 'opening') return;
     this.#key.ledger.move(session, 'opening', 'gone', this.#key.host.clock.now());
     session.pending = undefined;
     this.#answer(session, initiator, cause);
   }
 
-  #answer(session: Session<C>, initiator: Waiter<C> | undefined, cause: unknown): void {
+  #answer(session: Session<C>, initiator: Initiator, cause: unknown): void {
     const { host, label, ledger, report, key } = this.#key;
     const now = host.clock.now();
     const elapsedMs = now - session.openingAt;
@@ -201,8 +220,10 @@ export class Opener<C> {
     });
     report.openFailed(elapsedMs, failure);
     // Refused credentials are the fault of the one who brought them; all else hits the oldest.
-    const answerable = kind === 'unauthorized' ? initiator : ledger.waiters.first;
-    this.#key.openFailed(this.lastFailure, answerable);
+    const isTheirs = initiator.openFailed !== undefined || kind === 'unauthorized';
+    const answerable = isTheirs ? initiator : ledger.waiters.first;
+    initiator.openFailed?.(this.lastFailure);
+    this.#key.openFailed(this.lastFailure, answerable instanceof Waiter ? answerable : undefined);
   }
 
   #takeDownLate(connection: Connection<C>): void {

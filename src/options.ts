@@ -75,6 +75,14 @@ export interface SessionPoolOptions<C = Client> {
    * 60,000.
    */
   readonly probeAfterIdleMs?: number | undefined;
+  /**
+   * An idle session unheard for so long is pinged in the background, from its last release or
+   * answer, up to a quarter earlier by chance. One that does not answer is closed before anybody
+   * gets it. Extends neither `idleTimeoutMs` nor `maxLifetimeMs`. At most 32 pings are under way, 8
+   * of them to one server, and 200 start in a second: idle sessions beyond that are asked less
+   * often. Minimum 1,000; `Infinity`: never. Default: `Infinity`.
+   */
+  readonly keepAliveMs?: number | undefined;
   /** A probe, from its start. Minimum 1. Default: 5,000. */
   readonly probeTimeoutMs?: number | undefined;
   /** Refuses targets without `identity` (`IDENTITY_REQUIRED`). Default: `false`. */
@@ -127,6 +135,7 @@ export interface ResolvedOptions<C> {
   readonly affinityIdleTimeoutMs: number;
   readonly maxLifetimeMs: number;
   readonly probeAfterIdleMs: number;
+  readonly keepAliveMs: number;
   readonly probeTimeoutMs: number;
   readonly requireIdentity: boolean;
   readonly maxMessageBytes: number;
@@ -190,6 +199,7 @@ export const NUMBER_RULES: Readonly<Record<NumberName, NumberRule>> = {
   affinityIdleTimeoutMs: age(1_800_000),
   maxLifetimeMs: age(1_800_000),
   probeAfterIdleMs: age(60_000, 0),
+  keepAliveMs: age(Number.POSITIVE_INFINITY, 1_000),
   probeTimeoutMs: wait(5_000),
   maxMessageBytes: count(16 * 1024 * 1024),
 };
@@ -244,6 +254,11 @@ export function resolveOptions<C>(options: SessionPoolOptions<C>): ResolvedOptio
     dispatcher: options.dispatcher,
     connector: options.connector,
   };
+}
+
+/** Checks a number of things, 1 at least. @throws TypeError or RangeError. */
+export function checkCount(name: string, value: unknown): void {
+  checkNumber(name, value, count(1));
 }
 
 /** Checks the `timeoutMs` of one acquire. @throws TypeError or RangeError. */

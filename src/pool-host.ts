@@ -4,6 +4,7 @@
 import type { AbortFanout } from './abort-fanout.ts';
 import type { Clock } from './clock.ts';
 import type { Connector } from './connect/connector.ts';
+import type { KeepAlive } from './keep-alive.ts';
 import type { TeardownOutcome } from './observe/events.ts';
 import type { Totals } from './observe/metrics.ts';
 import type { Outbox } from './observe/outbox.ts';
@@ -28,11 +29,14 @@ export interface PoolHost<C> {
   readonly aborts: AbortFanout;
   readonly crew: TeardownCrew;
   readonly room: PoolRoom;
+  readonly keepAlive: KeepAlive<C>;
   /**
    * Connectors that have not settled, and sessions that came too late and are being taken down:
    * what holds no slot, but `close()` waits for. Changed by the keys.
    */
   loose: number;
+  /** Calls of `warm` that have not settled. Changed by the keys. */
+  warming: number;
   /** Something of a key is due at `at`. */
   isDueAt(at: number): void;
   /** A turn has ended, of `key` or of none: the books are final until the next change. */

@@ -1,4 +1,5 @@
-// Probes one idle session before it is lent: the one answer that a peer is still there.
+// Probes one idle session, before it is lent or in the background: the one answer that a peer is
+// still there.
 
 import type { RetireReason } from './observe/events.ts';
 import type { KeyReporter } from './observe/key-reporter.ts';
@@ -21,6 +22,18 @@ export interface ProbingKey<C> {
 
 /** Starts a probe. The session is idle again when it answers, and taken down when it doesn't. */
 export function probe<C>(key: ProbingKey<C>, session: Session<C>, startedAt: number): void {
+  void ask(key, session, { startedAt, onAlive: () => key.ready(session, 'probing') });
+}
+
+/**
+ * As `probe`, but `onAlive` says what becomes of a session that answers. Resolves when the question
+ * is over, however it ended.
+ */
+export async function ask<C>(
+  key: ProbingKey<C>,
+  session: Session<C>,
+  { startedAt, onAlive }: { readonly startedAt: number; readonly onAlive: () => void },
+): Promise<void> {
   const { clock, options } = key.host;
   const { connection } = session;
   const controller = new AbortController();
@@ -28,18 +41,16 @@ export function probe<C>(key: ProbingKey<C>, session: Session<C>, startedAt: num
   // A question that was asked while it was leased is asked anew.
   session.pending?.abort(new Error('Probed anew'));
   session.pending = controller;
-  const end = (isAlive: boolean): void => {
-    // Taken down meanwhile: that turn has said all there is to say.
-    if (session.state !== 'probing') return;
-    session.pending = undefined;
-    key.report.probed(isAlive, clock.now() - startedAt);
-    if (isAlive) return key.ready(session, 'probing');
-    key.takeDown(session, 'probe-failed');
-    key.advance();
-  };
   const limits = { controller, timeoutMs: options.probeTimeoutMs, clock };
-  probeSession(async (signal) => connection?.probe?.(signal), limits).then(
-    () => end(true),
-    () => end(false),
+  const isAlive = await probeSession(async (signal) => connection?.probe?.(signal), limits).then(
+    () => true,
+    () => false,
   );
+  // Taken down meanwhile: that turn has said all there is to say.
+  if (session.state !== 'probing') return;
+  session.pending = undefined;
+  key.report.probed(isAlive, clock.now() - startedAt);
+  if (isAlive) return onAlive();
+  key.takeDown(session, 'probe-failed');
+  key.advance();
 }

@@ -3,31 +3,33 @@
 
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { AbortFanout } from './abort-fanout.ts';
-import { type AcquireOptions, acquireRequest, checkSignal } from './acquire-request.ts';
+import { type AcquireOptions, acquireRequest } from './acquire-request.ts';
 import { type Clock, systemClock } from './clock.ts';
-import { type CloseOptions, type CloseReport, Closing } from './closing.ts';
+import { type CloseOptions, type CloseReport, Closing, checkCloseOptions } from './closing.ts';
 import type { Connector } from './connect/connector.ts';
 import { createDefaultConnector } from './connect/default-connector.ts';
 import { PoolClosedError, PoolSaturatedError } from './errors.ts';
+import { KeepAlive } from './keep-alive.ts';
 import { KeyMaker, type TargetKey } from './key-maker.ts';
-import { checkKnown } from './known-members.ts';
 import type { Lease } from './lease.ts';
 import { KeyReporter } from './observe/key-reporter.ts';
 import { defaultLogger } from './observe/log.ts';
-import { noTotals, type PoolStats, sessionCounts } from './observe/metrics.ts';
+import { noTotals, type PoolStats } from './observe/metrics.ts';
 import { Outbox } from './observe/outbox.ts';
 import { TroubleReporter } from './observe/trouble-reporter.ts';
-import { checkTimeout, resolveOptions, type SessionPoolOptions } from './options.ts';
+import { resolveOptions, type SessionPoolOptions } from './options.ts';
 import { noCounts, sessionCount } from './policy/ledger.ts';
 import type { KeyId } from './policy/session-key.ts';
 import type { PoolHost } from './pool-host.ts';
 import { PoolRoom } from './pool-room.ts';
+import { poolStats } from './pool-stats.ts';
 import { PoolTimer } from './pool-timer.ts';
 import { checkRetireFilter, planRetire, type RetireFilter, type RetireOptions } from './retire.ts';
 import { SubPool } from './sub-pool.ts';
 import type { SessionTarget } from './target.ts';
 import { TeardownCrew } from './teardown-crew.ts';
 import { type UseOptions, useLease } from './use.ts';
+import { type WarmOptions, type WarmReport, warmRequest } from './warm.ts';
 
 /** What a test puts in place of time and chance. */
 export interface SessionPoolEnvironment {
@@ -96,7 +98,9 @@ export class SessionPool<C = Client> {
       troubles,
       crew: new TeardownCrew(clock, resolved.closeTimeoutMs),
       room: new PoolRoom(resolved.maxSessions, counts, () => this.#subPools.values()),
+      keepAlive: new KeepAlive((at) => this.#timer.lower(at)),
       loose: 0,
+      warming: 0,
       isDueAt: (at) => this.#timer.lower(at),
       turnEnded: (subPool) => this.#turnEnded(subPool as SubPool<C> | undefined),
       sessionEnded: (outcome) => this.#closing?.sessionEnded(outcome),
@@ -149,6 +153,29 @@ export class SessionPool<C = Client> {
   }
 
   /**
+   * Opens sessions for `target` ahead of use, until its key has `count` of them: those that are
+   * open, lent ones included, and those being opened count. Integer, minimum 1. Resolves when they
+   * are open, or as many as `maxSessionsPerKey` and `maxSessions` have room for: nothing gives way
+   * to them, and waiters come first. At most `maxOpeningPerKey` are opened at once; after a failed
+   * open it waits as acquires do. They idle as others do, and their first lease is not `reused`.
+   *
+   * @throws (rejects) `OPEN_FAILED` when an open of its own fails: it opens no more, and those that
+   * are open stay. `POOL_CLOSED`, `POOL_SATURATED`, `IDENTITY_REQUIRED`; TypeError or RangeError
+   * for bad input; the signal's reason when aborted.
+   */
+  warm(target: SessionTarget, count: number, options?: WarmOptions): Promise<WarmReport> {
+    try {
+      if (this.#closing !== undefined) throw new PoolClosedError();
+      const request = warmRequest(target, count, options, this.#host.options);
+      const key = this.#keyMaker.keyOf(target);
+      if (request.signal?.aborted === true) return Promise.reject(request.signal.reason);
+      return this.#subPool(key).warm(request, count);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
    * Marks matching sessions stale: idle ones are closed now, leased ones when released, or now as
    * well with `{ leased: 'now' }`. For rotated credentials, a user who logged out, a downstream
    * session that ended. Without a filter: all. The pool stays open.
@@ -168,27 +195,7 @@ export class SessionPool<C = Client> {
 
   /** Counts as of now, as plain data. `perKey` adds a row per key. */
   stats(options: { readonly perKey?: boolean | undefined } = {}): PoolStats {
-    checkKnown('stats option', options, new Set(['perKey']));
-    const { counts, totals, crew, outbox } = this.#host;
-    const stats: PoolStats = {
-      sessions: sessionCounts(counts),
-      waiting: counts.waiting,
-      unsettled: this.#host.loose,
-      keys: this.#subPools.size,
-      totals: {
-        ...totals,
-        lateSettlements: crew.lateSettlements,
-        observerFailures: outbox.failures,
-      },
-    };
-    if (options.perKey !== true) return stats;
-    const perKey = Array.from(this.#subPools.values(), ({ key, ledger }) => ({
-      key: key.label,
-      server: key.server,
-      sessions: sessionCounts(ledger.counts),
-      waiting: ledger.counts.waiting,
-    }));
-    return { ...stats, perKey };
+    return poolStats(this.#host, this.#subPools, options);
   }
 
   /**
@@ -199,11 +206,7 @@ export class SessionPool<C = Client> {
    */
   close(options: CloseOptions = {}): Promise<CloseReport> {
     try {
-      checkKnown('close option', options, new Set(['drainTimeoutMs', 'signal']));
-      if (options.drainTimeoutMs !== undefined) {
-        checkTimeout('drainTimeoutMs', options.drainTimeoutMs, 0);
-      }
-      checkSignal(options.signal);
+      checkCloseOptions(options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -245,8 +248,9 @@ export class SessionPool<C = Client> {
   #turnEnded(subPool: SubPool<C> | undefined): void {
     if (subPool?.isEmpty === true) this.#subPools.delete(subPool.key.id);
     this.#host.room.serve();
-    const { waiting, opening, probing, closing } = this.#host.counts;
-    this.#timer.reference(waiting + opening + probing + closing > 0);
+    const { warming, counts } = this.#host;
+    const { waiting, opening, probing, closing } = counts;
+    this.#timer.reference(waiting + opening + probing + closing + warming > 0);
     this.#closing?.check();
   }
 
@@ -256,6 +260,7 @@ export class SessionPool<C = Client> {
       subPool.upkeep.tick(now);
       dueAt = Math.min(dueAt, subPool.upkeep.dueAt);
     }
+    this.#host.keepAlive.serve(now);
     return dueAt;
   }
 
@@ -279,6 +284,7 @@ export class SessionPool<C = Client> {
       },
     });
     this.#closing = closing;
+    this.#host.keepAlive.stop();
     outbox.emit({ type: 'pool-closing', sessions: sessionCount(counts), drainTimeoutMs });
     // With a drain, the last deadline begins at its end: who is released in it has all the time.
     if (drainTimeoutMs === 0) this.#host.crew.startFinalDeadline();

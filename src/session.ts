@@ -12,6 +12,11 @@ export class Session<C> implements Slot<Session<C>> {
   state: SlotState = 'opening';
   leaseCount = 0;
   idleSince = 0;
+  heardAt = 0;
+  /** Unheard for so long, it is asked in the background. Set once, when it opened. */
+  keepAliveAfterMs: number = Number.POSITIVE_INFINITY;
+  /** Waits for its turn to be asked in the background: no upkeep is due for that. */
+  isInLine = false;
   expiresAt: number = Number.POSITIVE_INFINITY;
   condemned = false;
   /** Why it goes when its last lease ends; set with `condemned`. */

@@ -4,18 +4,26 @@
 // probe or a teardown settles, changes the ledger, and advances.
 
 import type { AcquireRequest } from './acquire-request.ts';
+import { takeDownPaced } from './closing.ts';
 import { type LeaseEndReason, OpenError, type PoolClosedError } from './errors.ts';
 import { InvariantError, invariant, present } from './invariant.ts';
 import type { TargetKey } from './key-maker.ts';
 import type { Lease } from './lease.ts';
-import { endLease, endTaken, grant, type LendingKey, takeBackLeases } from './lending.ts';
+import {
+  endLease,
+  endTaken,
+  type GrantStep,
+  type LendingKey,
+  lend,
+  takeBackLeases,
+} from './lending.ts';
 import { Loss } from './loss.ts';
 import type { RetireReason, TeardownOutcome } from './observe/events.ts';
 import { KeyReporter } from './observe/key-reporter.ts';
 import { Opener, type OpeningKey } from './opener.ts';
 import { type KeyLimits, keyLimits } from './policy/key-limits.ts';
 import { Ledger, sessionCount } from './policy/ledger.ts';
-import { type KeyView, lendingStep, nextStep, type Step, wantedOpens } from './policy/next-step.ts';
+import { lendingStep, nextStep, type Step, wantedOpens } from './policy/next-step.ts';
 import { retirementOf } from './policy/retirement.ts';
 import type { PoolHost } from './pool-host.ts';
 import type { RoomTaker } from './pool-room.ts';
@@ -24,12 +32,10 @@ import { join, refuse } from './queue.ts';
 import type { Session } from './session.ts';
 import { type KeptKey, Upkeep } from './upkeep.ts';
 import type { Waiter } from './waiter.ts';
-
-type GrantStep = Extract<Step, 'grant-spare' | 'grant-idle'>;
-type Granted<C> = Lease<C> | OpenError;
+import { type WarmedKey, Warmer, type WarmReport } from './warm.ts';
 
 export class SubPool<C>
-  implements KeyView, LendingKey<C>, OpeningKey<C>, ProbingKey<C>, KeptKey<C>, RoomTaker
+  implements LendingKey<C>, OpeningKey<C>, ProbingKey<C>, KeptKey<C>, WarmedKey<C>, RoomTaker
 {
   readonly key: TargetKey;
   readonly host: PoolHost<C>;
@@ -43,6 +49,8 @@ export class SubPool<C>
   #closedWith: PoolClosedError | undefined;
   lastUsedAt = 0;
   readonly #opener: Opener<C>;
+  /** Made with the first call of `warm`: most keys see none. */
+  #warmer: Warmer<C> | undefined;
   /** While a turn runs, foreign code that comes back in leaves what it causes to that turn. */
   #isAdvancing = false;
   /** What `PoolRoom` was last told that the key wants, and whether this turn started an open. */
@@ -87,7 +95,7 @@ export class SubPool<C>
   /** Nothing is left that the key has to be remembered for. */
   get isEmpty(): boolean {
     const { sessions, waiters } = this.ledger;
-    if (sessions.size > 0 || waiters.size > 0) return false;
+    if (sessions.size > 0 || waiters.size > 0 || this.#warmer?.isAtWork) return false;
     return this.closed || this.opensAfter <= this.host.clock.now();
   }
 
@@ -101,6 +109,14 @@ export class SubPool<C>
       if (step === 'grant-spare' || step === 'grant-idle') return this.#lendNow(step, request, now);
     }
     return join(this, request, now);
+  }
+
+  /** Opens sessions ahead of use. */
+  warm(request: AcquireRequest, count: number): Promise<WarmReport> {
+    this.lastUsedAt = this.host.clock.now();
+    this.#opener.newestTarget = request.target;
+    this.#warmer ??= new Warmer(this, this.#opener);
+    return this.#warmer.warm(request, count);
   }
 
   joined(waiter: Waiter<C>): void {
@@ -124,6 +140,7 @@ export class SubPool<C>
         stepsLeft -= 1;
         this.#take(step, now);
       }
+      this.#warmer?.advance(now);
       const want = wantedOpens(this, now);
       if (want !== this.#want || this.#hasOpened) this.host.room.want(this, want, this.#hasOpened);
       this.#want = want;
@@ -200,16 +217,17 @@ export class SubPool<C>
    */
   close(error: PoolClosedError): void {
     this.#closedWith = error;
+    this.#warmer?.close(error);
     for (const session of this.ledger.sessions) {
       if (session.state === 'opening') this.#opener.giveUp(session);
-      else if (session.state !== 'leased') this.#takeDownPaced(session);
+      else if (session.state !== 'leased') takeDownPaced(this, session);
     }
     this.advance();
   }
 
   takeBackAll(): void {
     for (const session of this.ledger.sessions) {
-      if (session.state === 'leased') this.#takeDownPaced(session);
+      if (session.state === 'leased') takeDownPaced(this, session);
     }
   }
 
@@ -236,7 +254,7 @@ export class SubPool<C>
   }
 
   #lendNow(step: GrantStep, request: AcquireRequest, now: number): Promise<Lease<C>> {
-    const lease = this.#lend(step, request, now, now);
+    const lease = lend(this, step, request, { since: now, now });
     if (!(lease instanceof OpenError)) return Promise.resolve(lease);
     this.advance();
     return Promise.reject(lease);
@@ -245,23 +263,9 @@ export class SubPool<C>
   #lendTo(waiter: Waiter<C>, step: GrantStep, now: number): void {
     // Order: off the queue before foreign code runs, so that its abort can't settle it twice.
     this.ledger.dequeue(waiter);
-    const lease = this.#lend(step, waiter.request, waiter.since, now);
+    const lease = lend(this, step, waiter.request, { since: waiter.since, now });
     if (lease instanceof OpenError) waiter.reject(lease);
     else waiter.resolve(lease);
-  }
-
-  #lend(step: GrantStep, request: AcquireRequest, since: number, now: number): Granted<C> {
-    const { spare, idle } = this.ledger;
-    const session = present(step === 'grant-spare' ? spare.last : idle.last);
-    const lease = grant(this, session, request, now);
-    if (!(lease instanceof OpenError)) {
-      this.report.granted(lease.reused, now - since);
-      this.upkeep.sawLease(now);
-      return lease;
-    }
-    this.report.rejected('open-failed', now - since);
-    if (session.state === 'leased') this.condemn(session, 'lend-failed');
-    return lease;
   }
 
   /** A session without leases goes to who waits, in this turn, or becomes idle. */
@@ -280,14 +284,6 @@ export class SubPool<C>
 
   #retire(session: Session<C>, now: number): void {
     this.takeDown(session, session.retireReason ?? retirementOf(session, this, now) ?? 'retired');
-  }
-
-  #takeDownPaced(session: Session<C>): void {
-    this.host.crew.pacer.run(() => {
-      if (session.state === 'closing' || session.state === 'gone') return;
-      this.takeDown(session, 'pool-closed');
-      this.advance();
-    });
   }
 
   #gone(session: Session<C>, reason: RetireReason, outcome: TeardownOutcome): void {

@@ -2,6 +2,7 @@
 // too long, leases held for too long. Looks only when something can be due.
 
 import { AcquireTimeoutError } from './errors.ts';
+import { type KeptAliveKey, keepAliveAt } from './keep-alive.ts';
 import type { Lease } from './lease.ts';
 import type { RetireReason } from './observe/events.ts';
 import type { Opener } from './opener.ts';
@@ -12,7 +13,7 @@ import type { Session } from './session.ts';
 import type { Waiter } from './waiter.ts';
 
 /** What upkeep needs of the key it keeps. */
-export interface KeptKey<C> extends QueueKey<C> {
+export interface KeptKey<C> extends QueueKey<C>, KeptAliveKey<C> {
   readonly generation: number;
   readonly limits: KeyLimits;
   takeDown(session: Session<C>, reason: RetireReason): void;
@@ -33,12 +34,12 @@ export class Upkeep<C> {
   readonly #leaseLimitMs: number;
 
   constructor(key: KeptKey<C>, opener: Opener<C>) {
-    const { maxLeaseMs, leakWarningMs } = key.host.options;
+    const { maxLeaseMs, leakWarningMs, keepAliveMs } = key.host.options;
     const { idleTimeoutMs, maxLifetimeMs } = key.limits;
     this.#key = key;
     this.#opener = opener;
     this.#leaseLimitMs = Math.min(maxLeaseMs, leakWarningMs);
-    const shortest = Math.min(idleTimeoutMs, maxLifetimeMs, this.#leaseLimitMs);
+    const shortest = Math.min(idleTimeoutMs, maxLifetimeMs, keepAliveMs, this.#leaseLimitMs);
     this.#gridMs = Math.max(1, Math.min(COARSEST_GRID_MS, shortest / 20));
   }
 
@@ -51,7 +52,9 @@ export class Upkeep<C> {
 
   /** A session has become idle. */
   sawIdle(session: Session<C>): void {
-    const at = Math.min(session.idleSince + this.#key.limits.idleTimeoutMs, session.expiresAt);
+    const { idleTimeoutMs } = this.#key.limits;
+    const goesAt = Math.min(session.idleSince + idleTimeoutMs, session.expiresAt);
+    const at = session.isInLine ? goesAt : Math.min(goesAt, keepAliveAt(session));
     // The common case costs one comparison: something is due before.
     if (at < this.dueAt) this.isDueAt(this.#onGrid(at));
   }
@@ -94,6 +97,7 @@ export class Upkeep<C> {
     if (session.state === 'idle') {
       const reason = retirementOf(session, this.#key, now);
       if (reason !== undefined) this.#key.takeDown(session, reason);
+      else if (now >= keepAliveAt(session)) this.#key.host.keepAlive.join(this.#key, session);
     } else if (session.state === 'leased') {
       this.#inspectLeases(session, now);
     }

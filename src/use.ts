@@ -61,7 +61,7 @@ async function tryWithLease<C, T>(
     return { result: await runWithLease(lease, work, signal, aborts) };
   } catch (error) {
     const replay = replayOf(lease, connection, error);
-    if (replay === 'never' || (replay === 'once-if-reused' && !lease.reused)) throw error;
+    if (replay === 'never' || (replay === 'once-if-reused' && !lease.wasAtHand)) throw error;
     return 'again';
   }
 }

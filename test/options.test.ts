@@ -30,6 +30,7 @@ describe('the options', () => {
       affinityIdleTimeoutMs: 1_800_000,
       maxLifetimeMs: 1_800_000,
       probeAfterIdleMs: 60_000,
+      keepAliveMs: Number.POSITIVE_INFINITY,
       probeTimeoutMs: 5_000,
       requireIdentity: false,
       maxMessageBytes: 16 * 1024 * 1024,

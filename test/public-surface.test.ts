@@ -100,6 +100,8 @@ test('the package exports these types', () => {
       "Timer",
       "Totals",
       "UseOptions",
+      "WarmOptions",
+      "WarmReport",
     ]
   `);
 });
@@ -156,6 +158,7 @@ test('option names are stable', () => {
       "connector",
       "dispatcher",
       "idleTimeoutMs",
+      "keepAliveMs",
       "leakWarningMs",
       "leasesPerSession",
       "logger",

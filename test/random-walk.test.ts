@@ -6,7 +6,7 @@ import { PoolWalk } from './support/pool-walk.ts';
 
 const WALKS = 320;
 const STEPS = 150;
-const CHUNKS = 8;
+const CHUNKS = 16;
 
 async function walk(seed: number): Promise<void> {
   const poolWalk = new PoolWalk(seed);

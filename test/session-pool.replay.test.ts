@@ -20,6 +20,7 @@ interface Scene {
   /** What the first run throws. */
   readonly thrown?: () => unknown;
   readonly wasUsed?: boolean;
+  readonly wasWarmed?: boolean;
   readonly options?: UseOptions;
   readonly affinity?: string;
   readonly runs: 1 | 2;
@@ -43,6 +44,12 @@ const scenes: readonly Scene[] = [
     runs: 2,
   },
   { name: 'the server was refused, on a fresh session', replay: 'once-if-reused', runs: 1 },
+  {
+    name: 'the server was refused, on a session that had idled since it was warmed',
+    replay: 'once-if-reused',
+    wasWarmed: true,
+    runs: 2,
+  },
   { name: 'the connection says never', replay: 'never', runs: 1 },
   { name: 'the caller says never', options: { replay: 'never' }, runs: 1 },
   { name: 'the caller says so', options: { replay: 'if-not-executed' }, runs: 2 },
@@ -68,6 +75,7 @@ async function play(fixture: PoolFixture, scene: Scene) {
   const { replay = 'once', thrown = lossOf, affinity } = scene;
   const target = { ...TARGET, identity: 'ada', ...(affinity && { affinity }) };
   if (scene.wasUsed === true) await warm(target);
+  if (scene.wasWarmed === true) await Promise.all([pool.warm(target, 1), clock.advance(1)]);
   const seen: string[] = [];
   const reused: boolean[] = [];
   const error = thrown();

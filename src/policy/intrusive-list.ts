@@ -19,12 +19,20 @@ export class IntrusiveList<T extends Linked<T>> {
   last: T | undefined = undefined;
 
   append(item: T): void {
+    this.insertAfter(this.last, item);
+  }
+
+  /** Puts `item` behind `before`, which is a member; `undefined`: at the front. */
+  insertAfter(before: T | undefined, item: T): void {
     if (item.list !== undefined) throw new InvariantError('an item is in one list at a time');
+    const after = before === undefined ? this.first : before.next;
     item.list = this;
-    item.previous = this.last;
-    if (this.last === undefined) this.first = item;
-    else this.last.next = item;
-    this.last = item;
+    item.previous = before;
+    item.next = after;
+    if (before === undefined) this.first = item;
+    else before.next = item;
+    if (after === undefined) this.last = item;
+    else after.previous = item;
     this.size += 1;
   }
 

@@ -22,8 +22,10 @@ export interface Slot<S> extends Linked<S> {
   state: SlotState;
   /** Live leases. Above 0 exactly while `leased`, but within a turn that passes it on. */
   leaseCount: number;
-  /** When it last became idle. Meaningful while `idle`. */
+  /** When it last became idle; a ping that nobody waited for does not count. */
   idleSince: number;
+  /** When it last became idle or answered a probe. */
+  heardAt: number;
   /** When its lifetime ends, jitter included. Set once, when it opened. */
   expiresAt: number;
   /** The key's generation when its open began. Below the key's: it was retired wholesale. */
@@ -102,9 +104,20 @@ export class Ledger<S extends Slot<S>, W extends Linked<W>> {
     if (to === 'idle') {
       // It has answered.
       if (from === 'probing') slot.suspect = false;
+      slot.heardAt = now;
       slot.idleSince = now;
       this.idle.append(slot);
     }
+  }
+
+  /** Puts a slot that has just become idle back to where it was before it was asked. */
+  backdate(slot: S, idleSince: number): void {
+    if (!this.idle.remove(slot)) throw new InvariantError('only an idle slot is backdated');
+    slot.idleSince = idleSince;
+    let before = this.idle.last;
+    // Bound: the members of the list.
+    while (before !== undefined && before.idleSince > idleSince) before = before.previous;
+    this.idle.insertAfter(before, slot);
   }
 
   /** Adds a lease to an idle slot or to one with room. */

@@ -57,7 +57,7 @@ export function lendingStep(view: KeyView, now: number): Step | undefined {
   if (newest === undefined) return undefined;
   if (retirementOf(newest, view, now) !== undefined) return 'retire-newest';
   // Longer, not as long: with a limit of 0, what was probed in this turn would be probed for ever.
-  const isLongIdle = now - newest.idleSince > view.limits.probeAfterIdleMs;
+  const isLongIdle = now - newest.heardAt > view.limits.probeAfterIdleMs;
   if (!newest.canProbe || !(isLongIdle || newest.suspect)) return 'grant-idle';
   return isCovered(view) ? undefined : 'probe';
 }

@@ -23,6 +23,12 @@ const scenarios: Record<string, () => Promise<void>> = {
     facts['tools'] = tools.length;
     facts['stats'] = pool.stats();
   },
+  'kept-alive-session': async () => {
+    const pool = new SessionPool({ keepAliveMs: 1_000 });
+    const report = await pool.warm({ url, identity: 'test' }, 1);
+    facts['tools'] = report.sessions;
+    facts['stats'] = pool.stats();
+  },
   'leased-session': async () => {
     const pool = new SessionPool();
     const lease = await pool.acquire({ url, identity: 'test' });
@@ -50,6 +56,21 @@ const scenarios: Record<string, () => Promise<void>> = {
       () => 'none',
       ({ code }) => code,
     );
+  },
+  'pending-warm': async () => {
+    let opens = 0;
+    const pool = new SessionPool({
+      connector: () => {
+        opens += 1;
+        return opens === 1 ? Promise.reject(new Error('not yet')) : connector();
+      },
+    });
+    const target = { url: fakeUrl, identity: 'test' };
+    await pool.warm(target, 1).catch(({ code }) => {
+      facts['error'] = code;
+    });
+    // Nothing is under way but the back-off.
+    facts['report'] = await pool.warm(target, 2);
   },
 };
 await scenarios[scenario]?.();

@@ -46,6 +46,28 @@ describe('an intrusive list', () => {
     expect(namesIn(list)).toBe(left);
   });
 
+  test.each([
+    { behind: undefined, order: 'xabc' },
+    { behind: 'a', order: 'axbc' },
+    { behind: 'c', order: 'abcx' },
+  ])('takes an item in behind $behind', ({ behind, order }) => {
+    const list = new IntrusiveList<Item>();
+    const items = itemsOf('abc');
+    for (const item of items) list.append(item);
+    list.insertAfter(
+      items.find((item) => item.name === behind),
+      new Item('x'),
+    );
+    expect(namesIn(list)).toBe(order);
+    expect([list.first?.name, list.last?.name]).toEqual([order[0], order.at(-1)]);
+  });
+
+  test('takes its first item in at the front', () => {
+    const list = new IntrusiveList<Item>();
+    list.insertAfter(undefined, new Item('x'));
+    expect([namesIn(list), list.first, list.last]).toEqual(['x', list.last, list.first]);
+  });
+
   test('says no to removing what is not in it, and stays as it is', () => {
     const [list, other] = [new IntrusiveList<Item>(), new IntrusiveList<Item>()];
     const [item, stranger] = itemsOf('ab') as [Item, Item];

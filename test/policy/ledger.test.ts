@@ -136,6 +136,28 @@ describe('the ledger', () => {
     expect(first.idleSince).toBe(70);
   });
 
+  test.each([
+    { idleSince: 5, order: [10, 20, 30], place: 0 },
+    { idleSince: 10, order: [10, 20, 30], place: 1 },
+    { idleSince: 25, order: [10, 20, 30], place: 2 },
+    { idleSince: 99, order: [10, 20, 30], place: 3 },
+    { idleSince: 1, order: [], place: 0 },
+  ])('backdates to $idleSince among $order', ({ idleSince, order, place }) => {
+    const ledger = makeLedger();
+    for (const since of order) ledger.move(bring(ledger, 'opening'), 'opening', 'idle', since);
+    const slot = bring(ledger, 'opening');
+    ledger.move(slot, 'opening', 'idle', 100);
+    ledger.backdate(slot, idleSince);
+    expect([...ledger.idle].indexOf(slot)).toBe(place);
+    expect([slot.idleSince, slot.heardAt]).toEqual([idleSince, 100]);
+    expect(ledger.idle.size).toBe(order.length + 1);
+  });
+
+  test('backdates idle slots only', () => {
+    const ledger = makeLedger();
+    expect(() => ledger.backdate(bring(ledger, 'leased'), 0)).toThrow(InvariantError);
+  });
+
   test('adds up in the counts of the whole pool', () => {
     const totals = noCounts();
     const [one, two] = [makeLedger(totals), makeLedger(totals)];

@@ -22,7 +22,10 @@ interface Books {
   readonly closing?: number;
   /** Idle sessions, longest idle first. */
   readonly idle?: readonly Partial<
-    Pick<TestSlot, 'idleSince' | 'expiresAt' | 'condemned' | 'canProbe' | 'generation' | 'suspect'>
+    Pick<
+      TestSlot,
+      'idleSince' | 'heardAt' | 'expiresAt' | 'condemned' | 'canProbe' | 'generation' | 'suspect'
+    >
   >[];
   /** A shared session with room. */
   readonly spare?: number;
@@ -52,6 +55,7 @@ function viewOf(books: Books): KeyView {
     const slot = add();
     ledger.move(slot, 'opening', 'idle', facts.idleSince ?? NOW);
     Object.assign(slot, facts);
+    slot.heardAt = facts.heardAt ?? slot.idleSince;
   }
   for (let count = 0; count < (books.spare ?? 0); count += 1) lend(add(), 1);
   for (let count = 0; count < (books.leased ?? 0); count += 1) lend(add(), leasesPerSession);

@@ -67,7 +67,7 @@ describe('a process that closes a pool as the last thing in its main module', ()
 });
 
 describe('a process that leaves its pool open', () => {
-  test.each(['idle-fake', 'idle-session', 'leased-session'])(
+  test.each(['idle-fake', 'idle-session', 'kept-alive-session', 'leased-session'])(
     'ends at once when nothing is under way: %s',
     async (scenario) => {
       const server = await startHonestServer();
@@ -88,4 +88,10 @@ describe('a process that leaves its pool open', () => {
       expect(facts['handles']).toEqual([]);
     },
   );
+
+  test('lives until its warm has settled, though only a back-off is awaited', async () => {
+    const { code, facts, stderr } = await runChild('stay-or-go', 'pending-warm');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(facts).toMatchObject({ error: 'OPEN_FAILED', report: { sessions: 2, opened: 2 } });
+  });
 });

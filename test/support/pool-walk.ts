@@ -6,16 +6,11 @@ import { SessionPoolError } from '../../src/errors.ts';
 import type { PoolEvent } from '../../src/observe/events.ts';
 import { SessionPool } from '../../src/session-pool.ts';
 import { CountedController } from './counted-signal.ts';
-import {
-  type FakeClient,
-  type FakeSession,
-  GatedConnector,
-  type Gates,
-} from './gated-connector.ts';
+import { type FakeClient, type FakeSession, GatedConnector } from './gated-connector.ts';
 import { ManualClock, runMicrotasks } from './manual-clock.ts';
 import { type FakeLease, watch } from './pool-fixture.ts';
 import { Dice } from './random.ts';
-import { type Asked, type Group, groupsOf, WalkBooks } from './walk-books.ts';
+import { type Asked, type Group, gatesOf, groupsOf, WalkBooks } from './walk-books.ts';
 
 const OPERATIONS = {
   acquire: 30,
@@ -29,6 +24,7 @@ const OPERATIONS = {
   lose: 4,
   wear: 3,
   use: 4,
+  warm: 4,
 } as const;
 type Operation = keyof typeof OPERATIONS;
 
@@ -64,6 +60,7 @@ export class PoolWalk {
   #isSettled = true;
   #isClosing = false;
   #granted = 0;
+  #retires = 0;
 
   constructor(seed: number) {
     const dice = new Dice(seed);
@@ -79,7 +76,7 @@ export class PoolWalk {
     const maxSessionsPerKey = dice.between(1, 3);
     const leasesPerSession = dice.of([1, 1, 2]);
     this.#groups = groupsOf(maxSessionsPerKey, leasesPerSession);
-    this.#connector.gates = () => this.#gates();
+    this.#connector.gates = () => gatesOf(dice);
     this.#connector.onOpen = (session) => this.#books.unfinished.push(session);
     this.#connector.onLend = () => this.#reenter();
     this.#connector.onGiveBack = () => this.#reenter();
@@ -101,6 +98,7 @@ export class PoolWalk {
         affinityIdleTimeoutMs: dice.of([800, 3_000]),
         maxLifetimeMs: dice.of([1_000, 5_000, Number.POSITIVE_INFINITY]),
         probeAfterIdleMs: dice.of([0, 100, 1_000]),
+        keepAliveMs: dice.of([1_000, Number.POSITIVE_INFINITY]),
         maxLeaseMs: dice.of([700, Number.POSITIVE_INFINITY]),
         leakWarningMs: dice.of([300, Number.POSITIVE_INFINITY]),
       },
@@ -151,6 +149,8 @@ export class PoolWalk {
         return this.#acquire();
       case 'use':
         return this.#use();
+      case 'warm':
+        return this.#warm();
       case 'abort':
         return this.#abort();
       case 'release':
@@ -240,8 +240,30 @@ export class PoolWalk {
     this.trace.push(`  ${group.name} ${outcome.state}`);
   }
 
+  #warm(): void {
+    const dice = this.#dice;
+    const group = dice.of(this.#groups);
+    const count = dice.between(1, 4);
+    const controller = dice.chance(0.4) ? new CountedController() : undefined;
+    if (controller !== undefined) this.#controllers.push(controller);
+    const target = this.#books.targetOf(group);
+    const promise = this.#pool.warm(target, count, { signal: controller?.signal });
+    this.trace.push(`  ${group.name} ${count}`);
+    this.#books.warms.push({ group, outcome: watch(promise), controller });
+    const retiresBefore = this.#retires;
+    promise.then(
+      ({ sessions, opened }) => {
+        // What is retired meanwhile is opened anew.
+        const maxOpened = count * (1 + this.#retires - retiresBefore);
+        if (sessions <= group.maxSessions && opened <= maxOpened) return;
+        this.#fail(`a warm of ${count} ${group.name} opened ${opened} to ${sessions}`);
+      },
+      (error: unknown) => this.#refuse(error),
+    );
+  }
+
   #abort(): void {
-    const waiting = this.#books.unsettled.filter(
+    const waiting = [...this.#books.unsettled, ...this.#books.warms].filter(
       ({ controller, outcome }) => controller !== undefined && outcome.state === 'pending',
     );
     this.#dice.maybeOf(waiting)?.controller?.abort(new Error('the caller gives up'));
@@ -256,6 +278,7 @@ export class PoolWalk {
   }
 
   #retire(): void {
+    this.#retires += 1;
     const dice = this.#dice;
     const options = { leased: dice.chance(0.4) ? ('now' as const) : ('when-released' as const) };
     const { url } = dice.of(this.#groups).target();
@@ -268,8 +291,9 @@ export class PoolWalk {
     const dice = this.#dice;
     if (!this.#isPrimed || !dice.chance(0.05)) return;
     this.trace.push('  re-enters');
-    const what = dice.between(0, 3);
+    const what = dice.between(0, 4);
     if (what === 0) this.#acquire(true);
+    else if (what === 4) this.#warm();
     else if (what === 1) this.#end((lease) => lease.release());
     else if (what === 2) this.#retire();
     else this.#abort();
@@ -282,24 +306,6 @@ export class PoolWalk {
 
   #holding(): FakeSession[] {
     return this.#connector.sessions.filter(({ heldCalls }) => heldCalls.length > 0);
-  }
-
-  #gates(): Partial<Gates> {
-    const dice = this.#dice;
-    const answer = () =>
-      dice.weighted({ ok: 12, fails: 2, throws: 2, slow: 2, held: 2, never: 1 } as const);
-    return {
-      open: answer(),
-      probe: answer(),
-      terminate: answer(),
-      clientClose: answer(),
-      transportClose: answer(),
-      fence: dice.weighted({ ok: 9, throws: 1, 'throws-nothing': 1 } as const),
-      sever: dice.weighted({ ok: 9, throws: 1 } as const),
-      lend: dice.weighted({ ok: 14, throws: 1 } as const),
-      giveBack: dice.weighted({ clean: 8, tainted: 1, throws: 1 } as const),
-      slowMs: dice.of([30, 150, 350]),
-    };
   }
 
   #check(): void {
@@ -358,6 +364,7 @@ export class PoolWalk {
     expect(this.#clock.signalListeners).toBe(0);
     for (const controller of this.#controllers) expect(controller.listenerCount).toBe(0);
     for (const { outcome } of this.#asked) expect(outcome.state).not.toBe('pending');
+    expect(this.#books.warms).toEqual([]);
     const delivered = this.#connector.sessions.filter((each) => each.deliveredAt !== undefined);
     for (const session of delivered) {
       for (const name of ['clientClose', 'transportClose', 'sever'] as const) {

@@ -10,6 +10,7 @@ export class TestSlot implements Slot<TestSlot> {
   state: SlotState = 'opening';
   leaseCount = 0;
   idleSince = 0;
+  heardAt = 0;
   expiresAt: number = Number.POSITIVE_INFINITY;
   condemned = false;
   canProbe = false;

@@ -6,9 +6,10 @@ import type { KeyStats, PoolStats } from '../../src/observe/metrics.ts';
 import type { SessionPool } from '../../src/session-pool.ts';
 import type { HttpTarget, SessionTarget } from '../../src/target.ts';
 import type { CountedController } from './counted-signal.ts';
-import type { FakeClient, FakeSession } from './gated-connector.ts';
+import type { FakeClient, FakeSession, Gates } from './gated-connector.ts';
 import type { ManualClock } from './manual-clock.ts';
 import type { FakeLease, Outcome } from './pool-fixture.ts';
+import type { Dice } from './random.ts';
 
 /** One key of the walk: how its targets look, and what is promised for it. */
 export interface Group {
@@ -25,6 +26,13 @@ export interface Asked {
   readonly controller: CountedController | undefined;
   /** Place among all acquires. */
   readonly order: number;
+}
+
+/** One call of `warm`. */
+export interface Warmed {
+  readonly group: Group;
+  readonly outcome: Outcome<unknown>;
+  readonly controller: CountedController | undefined;
 }
 
 /** Bounds that the walk's pool was given. */
@@ -66,12 +74,31 @@ export function groupsOf(maxSessions: number, leasesPerSession: number): Group[]
   ];
 }
 
+/** What the next peer does, by chance. */
+export function gatesOf(dice: Dice): Partial<Gates> {
+  const answer = () =>
+    dice.weighted({ ok: 12, fails: 2, throws: 2, slow: 2, held: 2, never: 1 } as const);
+  return {
+    open: answer(),
+    probe: answer(),
+    terminate: answer(),
+    clientClose: answer(),
+    transportClose: answer(),
+    fence: dice.weighted({ ok: 9, throws: 1, 'throws-nothing': 1 } as const),
+    sever: dice.weighted({ ok: 9, throws: 1 } as const),
+    lend: dice.weighted({ ok: 14, throws: 1 } as const),
+    giveBack: dice.weighted({ clean: 8, tainted: 1, throws: 1 } as const),
+    slowMs: dice.of([30, 150, 350]),
+  };
+}
+
 export class WalkBooks {
   readonly groupOfKey: Map<string, Group> = new Map<string, Group>();
   readonly groupOfTarget: WeakMap<SessionTarget, Group> = new WeakMap<SessionTarget, Group>();
   /** Sessions and acquires that can still change: what is over was checked when it ended. */
   unfinished: FakeSession[] = [];
   unsettled: Asked[] = [];
+  warms: Warmed[] = [];
   /** When an open of a key failed last, and how many did: from the events. */
   readonly #failedAt = new Map<string, number>();
   #openFailures = 0;
@@ -107,6 +134,7 @@ export class WalkBooks {
     }
     this.#checkSessions();
     this.#checkSignals(stats, isSettled);
+    this.#checkWarms(stats, isSettled);
   }
 
   /** Invariants I1 and I2. */
@@ -191,11 +219,29 @@ export class WalkBooks {
       if (count > (outcome.state === 'pending' ? 1 : 0)) fail(`I5: ${count} listeners are left`);
     }
     this.unsettled = this.unsettled.filter(({ outcome }) => outcome.state === 'pending');
-    const isBusy = waiting + sessions.opening + sessions.probing + sessions.closing + unsettled > 0;
+    const { opening, probing, closing } = sessions;
+    const warming = this.warms.filter(({ outcome }) => outcome.state === 'pending').length;
+    const isBusy = waiting + warming + opening + probing + closing + unsettled > 0;
     const { referencedCount } = this.#clock;
+    if (warming > 0 && isSettled && referencedCount === 0) fail('I5: nothing wakes who warms');
     if (waiting > 0 && referencedCount === 0) fail('I5: nothing wakes those who wait');
     if (!isBusy && isSettled && referencedCount > 0 && !this.#isAsking()) {
       fail(`I7: ${referencedCount} timers keep an idle pool's process alive`);
+    }
+  }
+
+  /** Whoever warms waits for something that comes, and leaves no listener. */
+  #checkWarms({ perKey = [] }: PoolStats, isSettled: boolean): void {
+    for (const { outcome, controller } of this.warms) {
+      const count = controller?.listenerCount ?? 0;
+      if (count > (outcome.state === 'pending' ? 1 : 0)) fail(`a warm leaves ${count} listeners`);
+    }
+    this.warms = this.warms.filter(({ outcome }) => outcome.state === 'pending');
+    for (const { group } of isSettled ? this.warms : []) {
+      const row = perKey.find((each) => this.#groupOf(each) === group);
+      if (row === undefined) fail(`a warm of ${group.name} is forgotten`);
+      const comes = row.sessions.opening + row.sessions.closing;
+      if (comes === 0 && !this.#isBackingOff(row.key)) fail(`a warm of ${group.name} sleeps`);
     }
   }
 
