@@ -2,7 +2,7 @@
 // is in `cause`. Messages say what happened, to which key, after how long, with the counts. They
 // hold no text of a peer, no credential and no URL beyond the origin.
 
-import type { FailureKind } from './policy/failure.ts';
+import type { BreakerScope, FailureKind } from './policy/failure.ts';
 
 const BRAND = Symbol.for('mcp-session-pool.error');
 
@@ -10,6 +10,7 @@ export type SessionPoolErrorCode =
   | 'POOL_CLOSED'
   | 'POOL_SATURATED'
   | 'ACQUIRE_TIMEOUT'
+  | 'CIRCUIT_OPEN'
   | 'OPEN_FAILED'
   | 'SESSION_LOST'
   | 'LEASE_RELEASED'
@@ -107,6 +108,16 @@ export class AcquireTimeoutError extends SessionPoolError {
 /** Why an open failed, in kinds that callers act on differently. */
 export type OpenFailureKind = FailureKind;
 
+/** What an `OpenError` is made of. */
+export interface OpenErrorDetails {
+  readonly key: string;
+  readonly server: string;
+  readonly kind: OpenFailureKind;
+  readonly status: number | undefined;
+  readonly elapsedMs: number;
+  readonly cause: unknown;
+}
+
 /** A session could not be opened. `cause`: what the connector threw. */
 export class OpenError extends SessionPoolError {
   readonly code = 'OPEN_FAILED';
@@ -120,24 +131,51 @@ export class OpenError extends SessionPoolError {
   /** The HTTP status, where there was one. */
   readonly status: number | undefined;
 
-  constructor(details: {
-    key: string;
-    server: string;
-    kind: OpenFailureKind;
-    status: number | undefined;
-    elapsedMs: number;
-    cause: unknown;
-  }) {
+  constructor(details: OpenErrorDetails) {
     const { key, server, kind, status, elapsedMs, cause } = details;
     const what = status === undefined ? kind : `${kind}, HTTP ${status}`;
     super(
       `Opening a session of ${server} (key ${key}) failed: ${what}, ` +
         `after ${Math.round(elapsedMs)} ms`,
-      { cause },
+      cause === undefined ? undefined : { cause },
     );
     this.key = key;
     this.kind = kind;
     this.status = status;
+  }
+}
+
+/**
+ * No session was at hand, and none may be opened for now: opens have failed in a row, or the server
+ * asked for a pause. `cause`: the last of those failures, if any; what another caller's open threw
+ * is left out of it.
+ */
+export class CircuitOpenError extends SessionPoolError {
+  readonly code = 'CIRCUIT_OPEN';
+  readonly key: string;
+  /** Whom the circuit holds back: every caller of the endpoint, or this identity there. */
+  readonly scope: 'endpoint' | 'endpoint+identity';
+  /**
+   * When the next open may be tried, in milliseconds from now, at least 1. While one is on trial:
+   * when that has ended at the latest.
+   */
+  readonly retryAfterMs: number;
+
+  constructor(details: {
+    key: string;
+    server: string;
+    scope: BreakerScope;
+    retryAfterMs: number;
+    cause: OpenError | undefined;
+  }) {
+    const { key, server, scope, retryAfterMs, cause } = details;
+    super(
+      `The circuit of ${server} (${scope}, key ${key}) is open; retry in ${retryAfterMs} ms`,
+      cause === undefined ? undefined : { cause },
+    );
+    this.key = key;
+    this.scope = scope;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 

@@ -21,12 +21,14 @@ export type { StreamEnd } from './connect/fenced-request.ts';
 export {
   type AcquirePhase,
   AcquireTimeoutError,
+  CircuitOpenError,
   type Execution,
   IdentityRequiredError,
   type KeyCounts,
   type LeaseEndReason,
   LeaseReleasedError,
   OpenError,
+  type OpenErrorDetails,
   type OpenFailureKind,
   PoolClosedError,
   PoolSaturatedError,
@@ -49,6 +51,7 @@ export type {
 export { InvariantError } from './invariant.ts';
 export type { Lease } from './lease.ts';
 export type {
+  CircuitOpenReason,
   EventSink,
   PoolEvent,
   RetireReason,
@@ -56,8 +59,15 @@ export type {
   TeardownOutcome,
 } from './observe/events.ts';
 export type { Logger } from './observe/log.ts';
-export type { KeyStats, PoolStats, SessionCounts, Totals } from './observe/metrics.ts';
+export type {
+  CircuitCounts,
+  KeyStats,
+  PoolStats,
+  SessionCounts,
+  Totals,
+} from './observe/metrics.ts';
 export type { SessionPoolOptions } from './options.ts';
+export type { BreakerRules } from './policy/breaker.ts';
 export type { Failure } from './policy/failure.ts';
 export type {
   PoolNotificationHandler,

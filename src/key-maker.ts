@@ -17,6 +17,8 @@ export interface TargetKey {
   /** Canonical address, to match `retire({ url })` by. */
   readonly endpoint: string;
   readonly identity: string | undefined;
+  /** Endpoint and identity, named or not: who a server takes the key's requests to come from. */
+  readonly caller: string;
   readonly affinity: string | undefined;
   readonly leasesPerSession: number | undefined;
 }
@@ -36,7 +38,6 @@ interface Seen {
   readonly key: TargetKey;
 }
 
-/** A target, taken apart. */
 interface Description {
   /** Where the server is. */
   readonly address: readonly string[];
@@ -130,10 +131,11 @@ export class KeyMaker {
     const { identity, affinity } = target;
     if (identity === undefined) this.#demandVisibleCredentials(target);
     const { address, variant, server, secrets } = this.#describe(target);
+    const kind = identity === undefined ? 'digest' : 'named';
+    const who = [kind, identity ?? this.#digest(secrets, 32)] as const;
     const id = keyId({
       endpoint: [...address, ...variant],
-      identity:
-        identity === undefined ? ['digest', this.#digest(secrets, 32)] : ['named', identity],
+      identity: who,
       affinity,
       leasesPerSession: affinity === undefined ? target.leasesPerSession : undefined,
       clientInfo: target.clientInfo ?? this.#defaults.clientInfo,
@@ -145,6 +147,7 @@ export class KeyMaker {
       server,
       endpoint: canonicalJson(address),
       identity,
+      caller: canonicalJson([address, who]),
       affinity,
       leasesPerSession: target.leasesPerSession,
     };

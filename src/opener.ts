@@ -1,45 +1,49 @@
 // Opens sessions for one key: an open outlives an impatient caller, a failed one is answered for by
-// one waiter and backs off, and whatever arrives too late is taken down.
+// one waiter and backs off, and whatever arrives too late is taken down. Breakers are asked before
+// and told after each.
 
-import { type AcquireRequest, currentHeaders, headersOf } from './acquire-request.ts';
+import type { AcquireRequest } from './acquire-request.ts';
+import type { Gate, GatedKey } from './breaker-gate.ts';
 import type {
   ConnectContext,
   Connection,
   Connector,
   SessionHandlers,
 } from './connect/connector.ts';
+import { observe } from './connect/failure-of.ts';
 import { type DoubtingKey, doubtSiblings, wearOut } from './doubt.ts';
-import { OpenError } from './errors.ts';
-import { invariant } from './invariant.ts';
-import type { TargetKey } from './key-maker.ts';
+import { type CircuitOpenError, OpenError } from './errors.ts';
+import { invariant, present } from './invariant.ts';
 import { keepAliveAfter } from './keep-alive.ts';
+import type { TargetKey } from './key-maker.ts';
 import { Loss } from './loss.ts';
 import type { KeyReporter } from './observe/key-reporter.ts';
 import { DeadlineError, openSession } from './open-session.ts';
 import { openBackoffMs } from './policy/backoff.ts';
-import { failureOf } from './policy/failure.ts';
+import { failureOf, judge } from './policy/failure.ts';
 import type { KeyLimits } from './policy/key-limits.ts';
 import { type Ledger, sessionCount } from './policy/ledger.ts';
 import { expiryOf } from './policy/retirement.ts';
 import { poolHandlers } from './pool-handlers.ts';
 import type { PoolHost } from './pool-host.ts';
+import { type QueueKey, refuse } from './queue.ts';
 import { Session } from './session.ts';
+import { headersOf, verdictOf } from './session-headers.ts';
 import type { SessionTarget } from './target.ts';
 import { Waiter } from './waiter.ts';
 
 /** What opening needs of the key it opens for. */
-export interface OpeningKey<C> extends DoubtingKey<C> {
+export interface OpeningKey<C> extends DoubtingKey<C>, QueueKey<C> {
   readonly host: PoolHost<C>;
-  readonly label: string;
-  readonly key: Pick<TargetKey, 'server' | 'identity' | 'affinity'>;
+  readonly key: TargetKey;
   readonly limits: KeyLimits;
+  readonly closed: boolean;
+  readonly upkeep: { isDueAt(at: number): void };
   readonly ledger: Ledger<Session<C>, Waiter<C>>;
   readonly generation: number;
   readonly report: KeyReporter;
   /** A session has arrived. */
   ready(session: Session<C>, from: 'opening' | 'probing'): void;
-  /** An open has failed; its slot is free already. */
-  openFailed(error: OpenError, answerable: Waiter<C> | undefined): void;
   /** A connection says that its session is gone. */
   lost(session: Session<C>, cause: unknown): void;
 }
@@ -53,7 +57,7 @@ export interface Initiator {
   openFailed?(error: OpenError): void;
 }
 
-export class Opener<C> {
+export class Opener<C> implements GatedKey {
   /** The newest target asked for: its headers are what traffic without a lease carries. */
   newestTarget: SessionTarget | undefined;
   /** No open starts before this instant. */
@@ -67,15 +71,51 @@ export class Opener<C> {
   readonly #key: OpeningKey<C>;
   /** The pool's own handlers, as the sessions of this key are given them. */
   readonly #handlers: SessionHandlers;
+  /** `undefined`: breakers are switched off. */
+  readonly #gate: Gate | undefined;
 
   constructor(key: OpeningKey<C>) {
     this.#key = key;
+    this.#gate = key.host.breakers?.gateFor(this);
     const { server, identity, affinity } = key.key;
     this.#handlers = poolHandlers({
       ...key.host.options,
       source: { key: key.label, server, identity, affinity },
       report: (error) => key.host.troubles.report(key.label, error),
     });
+  }
+
+  get key(): TargetKey {
+    return this.#key.key;
+  }
+
+  get report(): KeyReporter {
+    return this.#key.report;
+  }
+
+  /** How many opens the breakers let start now: all (`Infinity`), one on trial, or none. */
+  opensAllowed(now: number): number {
+    return this.#gate?.allowed(now) ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** What a waiter is refused with while no open may start. */
+  refusal(now: number): CircuitOpenError {
+    return present(this.#gate).refusal(now);
+  }
+
+  /** Somebody waits: if it is for a trial, the key is woken when one may begin. */
+  awaitTrial(now: number): void {
+    const at = this.#gate?.triedAt(now) ?? Number.POSITIVE_INFINITY;
+    if (at !== Number.POSITIVE_INFINITY) this.#key.upkeep.isDueAt(at);
+  }
+
+  forgive(): void {
+    this.opensAfter = 0;
+    this.#failures = 0;
+  }
+
+  advance(): void {
+    this.#key.advance();
   }
 
   /** Starts one open, with the target of the oldest waiter that no other open was started for. */
@@ -96,6 +136,7 @@ export class Opener<C> {
     ledger.add(session);
     host.loose += 1;
     session.opensFor = initiator.request;
+    session.attempt = this.#gate?.begin(now, host.options.connectTimeoutMs);
     const { target } = initiator.request;
     openSession({
       // A target that brings its own connector is opened by that one.
@@ -119,6 +160,7 @@ export class Opener<C> {
     ledger.move(session, 'opening', 'gone', host.clock.now());
     session.pending?.abort(new Loss(key.server, 'pool-closed').error);
     session.pending = undefined;
+    if (session.attempt !== undefined) this.#gate?.gaveUp(session.attempt, host.clock.now());
   }
 
   /** A method of its own, so that what the session keeps for life does not hold the caller. */
@@ -126,20 +168,20 @@ export class Opener<C> {
     return {
       ...this.#handlers,
       key: this.#key.label,
-      headers: this.#headersOf(session),
+      headers: headersOf(session, () => this.newestTarget),
       worn: () => wearOut(this.#key, session),
+      throttled: (retryAfterMs) => this.#throttled(session, retryAfterMs),
     };
   }
 
-  /**
-   * While it opens, a session speaks for the caller it is opened for: if those credentials are
-   * refused, that caller is told. From then on it speaks with the newest seen for the key.
-   */
-  #headersOf(session: Session<C>): () => ReturnType<typeof currentHeaders> {
-    return () => {
-      const { target = this.newestTarget, headers } = session.opensFor ?? {};
-      return currentHeaders(target && headersOf(target), headers);
-    };
+  /** Calls go on: only opens are held back. */
+  #throttled(session: Session<C>, retryAfterMs: number): void {
+    // A connector may be anybody's: only a number is a time.
+    const isTime = typeof retryAfterMs === 'number' && retryAfterMs >= 0;
+    // With its last session, a key may have been dropped, and its circuits with it.
+    if (this.#key.closed || session.state === 'gone' || !isTime) return;
+    this.#gate?.throttled(retryAfterMs, this.#key.host.clock.now());
+    this.#key.advance();
   }
 
   #uncoveredWaiter(): Waiter<C> {
@@ -171,6 +213,7 @@ export class Opener<C> {
       this.#answer(session, initiator, connection.lost.reason);
       return;
     }
+    if (session.attempt !== undefined) this.#gate?.opened(session.attempt, now);
     session.expiresAt = expiryOf(now, this.#key.limits.maxLifetimeMs, host.random());
     const { keepAliveMs } = host.options;
     if (session.canProbe && keepAliveMs !== Number.POSITIVE_INFINITY) {
@@ -188,10 +231,18 @@ export class Opener<C> {
     if (lost === undefined) return;
     const onLost = (): void => {
       doubtSiblings(this.#key, session);
+      this.#lost(lost.reason);
       this.#key.lost(session, lost.reason);
     };
     lost.addEventListener('abort', onLost, { once: true });
     session.unwatch = () => lost.removeEventListener('abort', onLost);
+  }
+
+  /** A session that was lost because the server could not be reached tells as much as an open. */
+  #lost(reason: unknown): void {
+    const cause = (reason as { cause?: unknown } | undefined)?.cause;
+    const { breaker } = judge(observe(cause, { during: 'call', withSessionId: true }));
+    if (breaker.vote === 'failure') this.#gate?.unreached(this.#key.host.clock.now());
   }
 
   #failed(session: Session<C>, initiator: Initiator, cause: unknown): void {
@@ -202,28 +253,28 @@ export class Opener<C> {
   }
 
   #answer(session: Session<C>, initiator: Initiator, cause: unknown): void {
-    const { host, label, ledger, report, key } = this.#key;
+    const { host, label, ledger, report, key, upkeep } = this.#key;
     const now = host.clock.now();
     const elapsedMs = now - session.openingAt;
     const failure = failureOf(cause, cause instanceof DeadlineError);
     const { kind, status } = failure;
+    const details = { key: label, server: key.server, kind, status, elapsedMs, cause };
+    const error = new OpenError(details);
+    // Order: before it backs off, for a circuit that closes by it takes all back-offs away.
+    const { attempt } = session;
+    if (attempt !== undefined) this.#gate?.failed(attempt, details, verdictOf(session, cause), now);
     // Opens that were under way together and failed together count as one.
     if (now >= this.opensAfter) this.#failures += 1;
     this.opensAfter = now + openBackoffMs(this.#failures, host.random());
-    this.lastFailure = new OpenError({
-      key: label,
-      server: key.server,
-      kind,
-      status,
-      elapsedMs,
-      cause,
-    });
+    this.lastFailure = error;
     report.openFailed(elapsedMs, failure);
     // Refused credentials are the fault of the one who brought them; all else hits the oldest.
     const isTheirs = initiator.openFailed !== undefined || kind === 'unauthorized';
     const answerable = isTheirs ? initiator : ledger.waiters.first;
-    initiator.openFailed?.(this.lastFailure);
-    this.#key.openFailed(this.lastFailure, answerable instanceof Waiter ? answerable : undefined);
+    initiator.openFailed?.(error);
+    if (answerable instanceof Waiter) refuse(this.#key, answerable, error, 'open-failed');
+    upkeep.isDueAt(this.opensAfter);
+    this.#key.advance();
   }
 
   #takeDownLate(connection: Connection<C>): void {

@@ -4,10 +4,12 @@
 import type { Client, ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
 import type { Dispatcher } from 'undici';
-import { MAX_TIMER_MS } from './clock.ts';
 import type { Connector } from './connect/connector.ts';
+import { checkKnown } from './known-members.ts';
+import { age, checkNumber, count, type NumberRule, show, wait } from './number-rules.ts';
 import type { EventSink } from './observe/events.ts';
 import type { Logger } from './observe/log.ts';
+import type { BreakerRules } from './policy/breaker.ts';
 import type { PoolNotificationHandler, PoolRequestHandler } from './pool-handlers.ts';
 import { checkClientIdentity } from './target-check.ts';
 
@@ -85,6 +87,15 @@ export interface SessionPoolOptions<C = Client> {
   readonly keepAliveMs?: number | undefined;
   /** A probe, from its start. Minimum 1. Default: 5,000. */
   readonly probeTimeoutMs?: number | undefined;
+  /**
+   * When `failureThreshold` opens in a row have failed (integer, minimum 1, default: 5), no more
+   * are tried for `resetAfterMs` (minimum 1, default: 60,000; ± 10 % by chance), from the last one:
+   * who needs an open gets `CIRCUIT_OPEN`. Then a single one is on trial. Failures within 50 ms
+   * count as one. Counted per endpoint, refused credentials per endpoint and identity; 429 or 503
+   * with `Retry-After` holds that identity back at once, for so long. Open sessions are lent all
+   * the same. `false`: never. Default: `{}`.
+   */
+  readonly breaker?: Partial<BreakerRules> | false | undefined;
   /** Refuses targets without `identity` (`IDENTITY_REQUIRED`). Default: `false`. */
   readonly requireIdentity?: boolean | undefined;
   /** Bytes of one message from a server. Over it the call fails. Minimum 1. Default: 16 MiB. */
@@ -137,6 +148,7 @@ export interface ResolvedOptions<C> {
   readonly probeAfterIdleMs: number;
   readonly keepAliveMs: number;
   readonly probeTimeoutMs: number;
+  readonly breaker: BreakerRules | false;
   readonly requireIdentity: boolean;
   readonly maxMessageBytes: number;
   readonly logger: Logger | undefined;
@@ -146,34 +158,6 @@ export interface ResolvedOptions<C> {
   readonly dispatcher: Dispatcher | ((origin: string) => Dispatcher) | undefined;
   readonly connector: Connector<C> | undefined;
 }
-
-interface NumberRule {
-  readonly default: number;
-  readonly min: number;
-  readonly max: number;
-  readonly isWhole: boolean;
-}
-
-const count = (byDefault: number, min = 1): NumberRule => ({
-  default: byDefault,
-  min,
-  max: Number.MAX_SAFE_INTEGER,
-  isWhole: true,
-});
-/** A wait that has to end: what a timer can hold. */
-const wait = (byDefault: number): NumberRule => ({
-  default: byDefault,
-  min: 1,
-  max: MAX_TIMER_MS,
-  isWhole: false,
-});
-/** An age that is looked at, and that `Infinity` switches off. */
-const age = (byDefault: number, min = 1): NumberRule => ({
-  default: byDefault,
-  min,
-  max: Number.POSITIVE_INFINITY,
-  isWhole: false,
-});
 
 /** The names of the options that are numbers. */
 type NumberName = {
@@ -204,11 +188,18 @@ export const NUMBER_RULES: Readonly<Record<NumberName, NumberRule>> = {
   maxMessageBytes: count(16 * 1024 * 1024),
 };
 
+/** The members of `breaker`, with defaults and bounds. */
+export const BREAKER_RULES: Readonly<Record<keyof BreakerRules, NumberRule>> = {
+  failureThreshold: count(5),
+  resetAfterMs: wait(60_000),
+};
+
 /** Every other option, with the types it may have. */
 const OTHER_RULES: Readonly<Record<string, readonly string[]>> = {
   clientInfo: ['object'],
   capabilities: ['object'],
   clientOptions: ['object'],
+  breaker: ['object', 'boolean'],
   requireIdentity: ['boolean'],
   logger: ['object'],
   onEvent: ['function'],
@@ -246,6 +237,7 @@ export function resolveOptions<C>(options: SessionPoolOptions<C>): ResolvedOptio
     clientInfo: options.clientInfo ?? CLIENT_INFO,
     capabilities: options.capabilities ?? {},
     clientOptions: options.clientOptions ?? {},
+    breaker: resolveBreaker(options.breaker),
     requireIdentity: options.requireIdentity ?? false,
     logger: options.logger,
     onEvent: options.onEvent,
@@ -259,6 +251,20 @@ export function resolveOptions<C>(options: SessionPoolOptions<C>): ResolvedOptio
 /** Checks a number of things, 1 at least. @throws TypeError or RangeError. */
 export function checkCount(name: string, value: unknown): void {
   checkNumber(name, value, count(1));
+}
+
+function resolveBreaker(given: Partial<BreakerRules> | false = {}): BreakerRules | false {
+  if (given === false) return false;
+  if ((given as unknown) === true) {
+    throw new TypeError('Expected `breaker` to be `false` or an object, got `true` (boolean)');
+  }
+  checkKnown('breaker member', given, new Set(Object.keys(BREAKER_RULES)));
+  const of = (name: keyof BreakerRules): number => {
+    const { [name]: value = BREAKER_RULES[name].default } = given;
+    checkNumber(`breaker.${name}`, value, BREAKER_RULES[name]);
+    return value;
+  };
+  return { failureThreshold: of('failureThreshold'), resetAfterMs: of('resetAfterMs') };
 }
 
 /** Checks the `timeoutMs` of one acquire. @throws TypeError or RangeError. */
@@ -288,17 +294,3 @@ function checkLogger(logger: Logger | undefined): void {
     }
   }
 }
-
-function checkNumber(name: string, value: unknown, rule: NumberRule): void {
-  const kind = rule.isWhole ? 'an integer' : 'a number';
-  const bound = rule.max === MAX_TIMER_MS ? ` and ≤ ${MAX_TIMER_MS}` : '';
-  const message = `Expected \`${name}\` to be ${kind} ≥ ${rule.min}${bound}, got ${show(value)}`;
-  if (typeof value !== 'number' || Number.isNaN(value)) throw new TypeError(message);
-  const isWhole = !rule.isWhole || Number.isSafeInteger(value);
-  if (!isWhole || value < rule.min || value > rule.max) throw new RangeError(message);
-}
-
-const show = (value: unknown): string =>
-  typeof value === 'object' && value !== null
-    ? 'an object'
-    : `\`${String(value)}\` (${typeof value})`;

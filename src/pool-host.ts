@@ -2,6 +2,7 @@
 // and knows nothing else of the pool.
 
 import type { AbortFanout } from './abort-fanout.ts';
+import type { Breakers } from './breakers.ts';
 import type { Clock } from './clock.ts';
 import type { Connector } from './connect/connector.ts';
 import type { KeepAlive } from './keep-alive.ts';
@@ -30,6 +31,8 @@ export interface PoolHost<C> {
   readonly crew: TeardownCrew;
   readonly room: PoolRoom;
   readonly keepAlive: KeepAlive<C>;
+  /** `undefined`: switched off. */
+  readonly breakers: Breakers | undefined;
   /**
    * Connectors that have not settled, and sessions that came too late and are being taken down:
    * what holds no slot, but `close()` waits for. Changed by the keys.

@@ -14,7 +14,7 @@ interface CountedKey {
 
 /** @throws TypeError for an unknown option. */
 export function poolStats<C>(
-  { counts, totals, crew, outbox, loose }: PoolHost<C>,
+  { breakers, counts, totals, crew, outbox, loose }: PoolHost<C>,
   keys: ReadonlyMap<unknown, CountedKey>,
   options: { readonly perKey?: boolean | undefined },
 ): PoolStats {
@@ -24,6 +24,7 @@ export function poolStats<C>(
     waiting: counts.waiting,
     unsettled: loose,
     keys: keys.size,
+    circuits: { open: 0, halfOpen: 0, ...breakers?.counts },
     totals: {
       ...totals,
       lateSettlements: crew.lateSettlements,

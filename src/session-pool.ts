@@ -4,6 +4,7 @@
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { AbortFanout } from './abort-fanout.ts';
 import { type AcquireOptions, acquireRequest } from './acquire-request.ts';
+import { Breakers } from './breakers.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type CloseOptions, type CloseReport, Closing, checkCloseOptions } from './closing.ts';
 import type { Connector } from './connect/connector.ts';
@@ -79,8 +80,7 @@ export class SessionPool<C = Client> {
       clock,
       random,
       options: resolved,
-      // The built-in connectors make SDK clients, which is what `C` is unless a connector says
-      // else.
+      // The built-in ones make SDK clients, which is what `C` is unless a connector says else.
       connector:
         resolved.connector ??
         (createDefaultConnector({
@@ -97,6 +97,7 @@ export class SessionPool<C = Client> {
       outbox,
       troubles,
       crew: new TeardownCrew(clock, resolved.closeTimeoutMs),
+      breakers: Breakers.of(resolved, random, (at) => this.#timer.lower(at)),
       room: new PoolRoom(resolved.maxSessions, counts, () => this.#subPools.values()),
       keepAlive: new KeepAlive((at) => this.#timer.lower(at)),
       loose: 0,
@@ -112,7 +113,8 @@ export class SessionPool<C = Client> {
    * this call; whoever asked first for a key is served first.
    *
    * @throws (rejects) `POOL_CLOSED`, `POOL_SATURATED`, `ACQUIRE_TIMEOUT`, `OPEN_FAILED`,
-   * `IDENTITY_REQUIRED`; TypeError or RangeError for bad input; the signal's reason when aborted.
+   * `CIRCUIT_OPEN`, `IDENTITY_REQUIRED`; TypeError or RangeError for bad input; the signal's reason
+   * when aborted.
    */
   acquire(target: SessionTarget, options?: AcquireOptions): Promise<Lease<C>> {
     try {
@@ -159,9 +161,9 @@ export class SessionPool<C = Client> {
    * to them, and waiters come first. At most `maxOpeningPerKey` are opened at once; after a failed
    * open it waits as acquires do. They idle as others do, and their first lease is not `reused`.
    *
-   * @throws (rejects) `OPEN_FAILED` when an open of its own fails: it opens no more, and those that
-   * are open stay. `POOL_CLOSED`, `POOL_SATURATED`, `IDENTITY_REQUIRED`; TypeError or RangeError
-   * for bad input; the signal's reason when aborted.
+   * @throws (rejects) `OPEN_FAILED` when an open of its own fails, `CIRCUIT_OPEN` when none may
+   * start: what is open stays. `POOL_CLOSED`, `POOL_SATURATED`, `IDENTITY_REQUIRED`; TypeError or
+   * RangeError for bad input; the signal's reason when aborted.
    */
   warm(target: SessionTarget, count: number, options?: WarmOptions): Promise<WarmReport> {
     try {
@@ -240,17 +242,18 @@ export class SessionPool<C = Client> {
     return 'unknown';
   }
 
-  /** For what ends before it reaches a sub-pool. */
   #reporter(key: TargetKey): KeyReporter {
     return new KeyReporter(this.#host.totals, this.#host.outbox, key);
   }
 
   #turnEnded(subPool: SubPool<C> | undefined): void {
-    if (subPool?.isEmpty === true) this.#subPools.delete(subPool.key.id);
+    if (subPool?.isEmpty === true && this.#subPools.delete(subPool.key.id)) {
+      this.#host.breakers?.leave(subPool.key);
+    }
+    this.#host.breakers?.settle();
     this.#host.room.serve();
-    const { warming, counts } = this.#host;
-    const { waiting, opening, probing, closing } = counts;
-    this.#timer.reference(waiting + opening + probing + closing + warming > 0);
+    const { waiting, opening, probing, closing } = this.#host.counts;
+    this.#timer.reference(waiting + opening + probing + closing + this.#host.warming > 0);
     this.#closing?.check();
   }
 
@@ -261,7 +264,8 @@ export class SessionPool<C = Client> {
       dueAt = Math.min(dueAt, subPool.upkeep.dueAt);
     }
     this.#host.keepAlive.serve(now);
-    return dueAt;
+    this.#host.breakers?.tick(now);
+    return Math.min(dueAt, this.#host.breakers?.dueAt ?? dueAt);
   }
 
   #startClosing(drainTimeoutMs: number): Closing {

@@ -2,6 +2,7 @@
 // A record: `sub-pool.ts` makes every change.
 
 import type { AcquireRequest } from './acquire-request.ts';
+import type { Attempt } from './breaker-gate.ts';
 import type { Connection } from './connect/connector.ts';
 import type { Lease } from './lease.ts';
 import type { RetireReason } from './observe/events.ts';
@@ -29,6 +30,10 @@ export class Session<C> implements Slot<Session<C>> {
   readonly generation: number;
   /** While it opens: who it is opened for. */
   opensFor: AcquireRequest | undefined = undefined;
+  /** What its breakers know its open by; unset where they are switched off. */
+  attempt: Attempt | undefined = undefined;
+  /** While it opens: what the caller's own headers function threw. */
+  headersError: unknown = undefined;
   /** When its open began. */
   readonly openingAt: number;
   /** Set when its open succeeded, let go when it is gone. */

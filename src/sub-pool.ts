@@ -83,6 +83,10 @@ export class SubPool<C>
     return this.#opener.opensAfter;
   }
 
+  opensAllowed(now: number): number {
+    return this.#opener.opensAllowed(now);
+  }
+
   get roomInPool(): number {
     return this.host.room.roomFor(this);
   }
@@ -124,7 +128,8 @@ export class SubPool<C>
     // One more behind others, and no room for a session more: nothing is to be done (-15 %).
     const { waiters, idle, counts } = this.ledger;
     const isFull = sessionCount(counts) >= this.limits.maxSessionsPerKey;
-    if (!isFull || waiters.size === 1 || idle.size > 0) this.advance(waiter.since);
+    const mayWait = isFull && this.opensAllowed(waiter.since) > 0;
+    if (!mayWait || waiters.size === 1 || idle.size > 0) this.advance(waiter.since);
   }
 
   /** Does what is to be done until nothing is. Called after every change of the ledger. */
@@ -145,6 +150,7 @@ export class SubPool<C>
       if (want !== this.#want || this.#hasOpened) this.host.room.want(this, want, this.#hasOpened);
       this.#want = want;
       this.#hasOpened = false;
+      if (this.ledger.waiters.size > 0) this.#opener.awaitTrial(now);
     } finally {
       this.#isAdvancing = false;
     }
@@ -195,12 +201,6 @@ export class SubPool<C>
     this.advance(now);
   }
 
-  openFailed(error: OpenError, answerable: Waiter<C> | undefined): void {
-    if (answerable !== undefined) refuse(this, answerable, error, 'open-failed');
-    this.upkeep.isDueAt(this.opensAfter);
-    this.advance();
-  }
-
   lost(session: Session<C>, cause: unknown): void {
     this.takeDown(session, 'lost', cause);
     this.advance();
@@ -211,10 +211,7 @@ export class SubPool<C>
     this.advance();
   }
 
-  /**
-   * Refuses waiters with `error`, gives up opens and probes, takes idle sessions down. Leases go
-   * on.
-   */
+  /** Refuses waiters with `error`, ends opens, probes and idle sessions. Leases go on. */
   close(error: PoolClosedError): void {
     this.#closedWith = error;
     this.#warmer?.close(error);
@@ -236,6 +233,8 @@ export class SubPool<C>
     switch (step) {
       case 'refuse':
         return refuse(this, present(waiters.first), this.#closedWith, 'pool-closed');
+      case 'fail-fast':
+        return refuse(this, present(waiters.last), this.#opener.refusal(now), 'circuit-open');
       case 'grant-spare':
       case 'grant-idle':
         return this.#lendTo(present(waiters.first), step, now);

@@ -145,6 +145,8 @@ export class Warmer<C> {
     if (step === 'done') {
       const { open: sessions } = usableOf(this.#key);
       this.#leave(warming).resolve({ sessions, opened: warming.openedCount });
+    } else if (step === 'refused') {
+      this.#leave(warming).reject(this.#opener.refusal(now));
     } else if (step !== 'wait') {
       warming.startsLeft -= step;
       for (let left = step; left > 0; left -= 1) this.#opener.startFor(warming, now);

@@ -4,7 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { NUMBER_RULES, resolveOptions } from '../src/options.ts';
+import { BREAKER_RULES, NUMBER_RULES, resolveOptions } from '../src/options.ts';
 import { LEGAL } from '../src/policy/ledger.ts';
 import { knownDifferences } from './support/known-differences.ts';
 
@@ -32,6 +32,18 @@ test("README's option table has every numeric option with its default and minimu
   expect(Object.fromEntries(documentedNumbers())).toEqual(Object.fromEntries(rules));
 });
 
+test("README's option table says the members of `breaker` with default and minimum", () => {
+  const row = readme.split('\n').find((line) => line.startsWith('| `breaker` |')) ?? '';
+  const { failureThreshold, resetAfterMs } = BREAKER_RULES;
+  const number = (value: number): string => value.toLocaleString('en-US');
+  expect(row).toContain(
+    `\`failureThreshold\` (${failureThreshold.default}, minimum ${failureThreshold.min})`,
+  );
+  expect(row).toContain(
+    `\`resetAfterMs\` (${number(resetAfterMs.default)} ± 10 %, minimum ${resetAfterMs.min})`,
+  );
+});
+
 test("README's option table names every option there is", () => {
   const table = readme.slice(readme.indexOf('## Options'), readme.indexOf('## Errors'));
   for (const name of Object.keys(resolveOptions({}))) expect(table).toContain(`| \`${name}\` |`);
@@ -48,7 +60,7 @@ test("README's error and event tables are complete", () => {
     ([, code]) => code,
   );
   const events = [...read('src/observe/events.ts').matchAll(/(?:Of<|type: )'([a-z-]+)'/g)];
-  expect(codes.length).toBe(7);
+  expect(codes.length).toBe(8);
   expect(events.length).toBeGreaterThan(10);
   for (const code of codes) expect(readme).toContain(`| \`${code}\` |`);
   for (const [, type = ''] of events) expect(readme).toContain(`\`${type}\``);

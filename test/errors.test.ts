@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   AcquireTimeoutError,
+  CircuitOpenError,
   IdentityRequiredError,
   LeaseReleasedError,
   OpenError,
@@ -29,6 +30,16 @@ const all = [
     error: new AcquireTimeoutError({ ...of, phase: 'open', counts }),
     code: 'ACQUIRE_TIMEOUT',
     name: 'AcquireTimeoutError',
+  },
+  {
+    error: new CircuitOpenError({
+      ...of,
+      scope: 'endpoint+identity',
+      retryAfterMs: 59_001,
+      cause: undefined,
+    }),
+    code: 'CIRCUIT_OPEN',
+    name: 'CircuitOpenError',
   },
   {
     error: new OpenError({ ...of, kind: 'http', status: 503 }),
@@ -93,6 +104,7 @@ describe('errors of the pool', () => {
       'Saturated: maxKeys (3) reached in this pool',
       'No session of https://one.example (key k) after 2000 ms in phase open ' +
         '(4 leased, 0 idle, 1 opening, 0 probing, 0 closing, 7 waiting)',
+      'The circuit of https://one.example (endpoint+identity, key k) is open; retry in 59001 ms',
       'Opening a session of https://one.example (key k) failed: http, HTTP 503, after 2000 ms',
       'Gone',
       'The lease (key k) has ended: released',
@@ -104,6 +116,11 @@ describe('errors of the pool', () => {
     expect(new OpenError({ ...of, kind: 'other', status: undefined }).cause).toBe(cause);
     const timeout = { ...of, phase: 'wait' as const, counts, cause: undefined };
     expect('cause' in new AcquireTimeoutError(timeout)).toBe(false);
+    const failed = new OpenError({ ...of, kind: 'other', status: undefined, cause: undefined });
+    expect('cause' in failed).toBe(false);
+    const open = { ...of, scope: 'endpoint' as const, retryAfterMs: 1 };
+    expect('cause' in new CircuitOpenError({ ...open, cause: undefined })).toBe(false);
+    expect(new CircuitOpenError({ ...open, cause: failed }).cause).toBe(failed);
   });
 });
 

@@ -2,7 +2,7 @@
 // say which option, what was expected and what was got.
 
 import { describe, expect, test } from 'vitest';
-import { NUMBER_RULES, resolveOptions } from '../src/options.ts';
+import { BREAKER_RULES, NUMBER_RULES, resolveOptions } from '../src/options.ts';
 import { SessionPool } from '../src/session-pool.ts';
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -32,6 +32,7 @@ describe('the options', () => {
       probeAfterIdleMs: 60_000,
       keepAliveMs: Number.POSITIVE_INFINITY,
       probeTimeoutMs: 5_000,
+      breaker: { failureThreshold: 5, resetAfterMs: 60_000 },
       requireIdentity: false,
       maxMessageBytes: 16 * 1024 * 1024,
       logger: undefined,
@@ -98,6 +99,52 @@ describe.each(names)('the option %s', (name) => {
     const withFraction = (): SessionPool => build({ [name]: rule.min + 1.5 });
     if (rule.isWhole) expect(withFraction).toThrow(/an integer/);
     else expect(withFraction).not.toThrow();
+  });
+});
+
+describe('the option breaker', () => {
+  test('takes false, which is never, and members, each with a default of its own', () => {
+    expect(resolveOptions({ breaker: false }).breaker).toBe(false);
+    expect(resolveOptions({ breaker: {} }).breaker).toEqual({
+      failureThreshold: 5,
+      resetAfterMs: 60_000,
+    });
+    expect(resolveOptions({ breaker: { failureThreshold: 1 } }).breaker).toEqual({
+      failureThreshold: 1,
+      resetAfterMs: 60_000,
+    });
+    expect(resolveOptions({ breaker: { resetAfterMs: 0.5 + 0.5 } }).breaker).toEqual({
+      failureThreshold: 5,
+      resetAfterMs: 1,
+    });
+  });
+
+  test.each([true, 5, 'x', null])('takes no %s', (breaker) => {
+    expect(() => build({ breaker })).toThrow(TypeError);
+    expect(() => build({ breaker })).toThrow('Expected `breaker` to be');
+  });
+
+  test('takes no member that it does not know', () => {
+    const breaker = { failureTreshold: 3 };
+    expect(() => build({ breaker })).toThrow(TypeError);
+    expect(() => build({ breaker })).toThrow('Unknown breaker member `failureTreshold`');
+  });
+
+  test.each([
+    ['failureThreshold', 0, RangeError],
+    ['failureThreshold', 1.5, RangeError],
+    ['failureThreshold', Number.POSITIVE_INFINITY, RangeError],
+    ['failureThreshold', '5', TypeError],
+    ['resetAfterMs', 0, RangeError],
+    ['resetAfterMs', 2 ** 31, RangeError],
+    ['resetAfterMs', Number.NaN, TypeError],
+    ['resetAfterMs', null, TypeError],
+  ] as const)('takes no %s of %s', (name, value, kind) => {
+    const { min } = BREAKER_RULES[name];
+    expect(() => build({ breaker: { [name]: value } })).toThrow(kind);
+    expect(() => build({ breaker: { [name]: value } })).toThrow(
+      new RegExp(`^Expected \`breaker\\.${name}\` to be an? \\w+ ≥ ${min}.* got `),
+    );
   });
 });
 

@@ -12,6 +12,7 @@ const sources = readSources('src');
 test('the package exports these values and no others', () => {
   expect(Object.keys(surface).sort()).toEqual([
     'AcquireTimeoutError',
+    'CircuitOpenError',
     'HttpRequestError',
     'IdentityRequiredError',
     'InvariantError',
@@ -43,6 +44,9 @@ test('the package exports these types', () => {
       "AcquireOptions",
       "AcquirePhase",
       "AskHeaders",
+      "BreakerRules",
+      "CircuitCounts",
+      "CircuitOpenReason",
       "Clock",
       "CloseOptions",
       "CloseReport",
@@ -69,6 +73,7 @@ test('the package exports these types', () => {
       "LeaseContext",
       "LeaseEndReason",
       "Logger",
+      "OpenErrorDetails",
       "OpenFailureKind",
       "PoolEvent",
       "PoolNotificationHandler",
@@ -111,6 +116,7 @@ test('error codes are stable', () => {
     'POOL_CLOSED',
     'POOL_SATURATED',
     'ACQUIRE_TIMEOUT',
+    'CIRCUIT_OPEN',
     'OPEN_FAILED',
     'SESSION_LOST',
     'LEASE_RELEASED',
@@ -140,6 +146,9 @@ test('event types are stable', () => {
     'lease-ended',
     'lease-leaking',
     'acquire-rejected',
+    'circuit-opened',
+    'circuit-half-opened',
+    'circuit-closed',
     'pool-closing',
     'pool-closed',
   ]);
@@ -150,6 +159,7 @@ test('option names are stable', () => {
     [
       "acquireTimeoutMs",
       "affinityIdleTimeoutMs",
+      "breaker",
       "capabilities",
       "clientInfo",
       "clientOptions",

@@ -3,7 +3,7 @@
 // pool.
 
 import type { LeaseEndReason } from '../errors.ts';
-import type { Failure } from '../policy/failure.ts';
+import type { BreakerScope, Failure } from '../policy/failure.ts';
 
 /** Why a session was taken down. */
 export type RetireReason =
@@ -20,6 +20,9 @@ export type RetireReason =
   | 'lend-failed'
   | 'open-too-late'
   | 'pool-closed';
+
+/** Why a circuit opened: opens failed in a row or on trial, or the server asked for a pause. */
+export type CircuitOpenReason = 'failures' | 'throttled';
 
 /** How one rung of a teardown ended. `absent`: the connection has no such rung. */
 export type RungResult = 'absent' | 'done' | 'failed' | 'timed-out' | 'not-sent';
@@ -68,9 +71,23 @@ export type PoolEvent =
     })
   | (Of<'lease-leaking'> & { readonly heldMs: number; readonly acquiredAt: string })
   | (Of<'acquire-rejected'> & {
-      readonly reason: 'timeout' | 'aborted' | 'saturated' | 'open-failed' | 'pool-closed';
+      readonly reason:
+        | 'timeout'
+        | 'aborted'
+        | 'saturated'
+        | 'open-failed'
+        | 'circuit-open'
+        | 'pool-closed';
       readonly waitedMs: number;
     })
+  | (Of<'circuit-opened'> & {
+      readonly scope: BreakerScope;
+      readonly reason: CircuitOpenReason;
+      /** When an open may be tried. */
+      readonly retryAfterMs: number;
+    })
+  | (Of<'circuit-half-opened'> & { readonly scope: BreakerScope })
+  | (Of<'circuit-closed'> & { readonly scope: BreakerScope })
   | { readonly type: 'pool-closing'; readonly sessions: number; readonly drainTimeoutMs: number }
   | {
       readonly type: 'pool-closed';

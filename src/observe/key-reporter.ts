@@ -2,8 +2,8 @@
 // event. Called after the state is final; delivery is the outbox's.
 
 import type { LeaseEndReason } from '../errors.ts';
-import type { Failure } from '../policy/failure.ts';
-import type { PoolEvent, RetireReason, TeardownOutcome } from './events.ts';
+import type { BreakerScope, Failure } from '../policy/failure.ts';
+import type { CircuitOpenReason, PoolEvent, RetireReason, TeardownOutcome } from './events.ts';
 import type { Totals } from './metrics.ts';
 import type { Outbox } from './outbox.ts';
 
@@ -79,10 +79,24 @@ export class KeyReporter {
     this.#outbox.emit({ type: 'lease-leaking', ...this.#of, heldMs, acquiredAt });
   }
 
+  circuitOpened(scope: BreakerScope, reason: CircuitOpenReason, retryAfterMs: number): void {
+    this.#totals.circuitsOpened += 1;
+    this.#outbox.emit({ type: 'circuit-opened', ...this.#of, scope, reason, retryAfterMs });
+  }
+
+  circuitHalfOpened(scope: BreakerScope): void {
+    this.#outbox.emit({ type: 'circuit-half-opened', ...this.#of, scope });
+  }
+
+  circuitClosed(scope: BreakerScope): void {
+    this.#outbox.emit({ type: 'circuit-closed', ...this.#of, scope });
+  }
+
   rejected(reason: RejectReason, waitedMs: number): void {
     if (reason === 'timeout') this.#totals.timedOut += 1;
     if (reason === 'aborted') this.#totals.aborted += 1;
     if (reason === 'saturated') this.#totals.saturated += 1;
+    if (reason === 'circuit-open') this.#totals.failedFast += 1;
     if (reason === 'pool-closed') this.#totals.refused += 1;
     this.#outbox.emit({ type: 'acquire-rejected', ...this.#of, reason, waitedMs });
   }

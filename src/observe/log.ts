@@ -40,12 +40,15 @@ export function levelOf(event: PoolEvent): LogLevel {
     case 'session-trouble':
     case 'stream-slowed':
     case 'lease-leaking':
+    case 'circuit-opened':
       return 'warn';
     case 'session-probed':
       return event.ok ? 'debug' : 'warn';
     case 'session-opened':
     case 'session-retired':
     case 'session-closed':
+    case 'circuit-half-opened':
+    case 'circuit-closed':
     case 'pool-closing':
     case 'pool-closed':
       return 'info';

@@ -32,11 +32,15 @@ export interface Totals {
   timedOut: number;
   aborted: number;
   saturated: number;
+  /** A circuit was open. */
+  failedFast: number;
   /** Waiting when the pool closed, or after it. */
   refused: number;
   /** Leases reported as held for too long, and leases taken back for it. */
   leaking: number;
   overdue: number;
+  /** Times that a circuit opened, failed trials included. */
+  circuitsOpened: number;
 }
 
 export const noTotals = (): Totals => ({
@@ -59,13 +63,23 @@ export const noTotals = (): Totals => ({
   timedOut: 0,
   aborted: 0,
   saturated: 0,
+  failedFast: 0,
   refused: 0,
   leaking: 0,
   overdue: 0,
+  circuitsOpened: 0,
 });
 
 /** Sessions by state. */
 export type SessionCounts = Readonly<Omit<Counts, 'waiting'>>;
+
+/** Circuits that hold opens back, of endpoints and of callers. */
+export interface CircuitCounts {
+  /** All opens, or all but the trial that the next acquire begins. */
+  open: number;
+  /** All but the one on trial. */
+  halfOpen: number;
+}
 
 /** One key's row of `stats({ perKey: true })`. */
 export interface KeyStats {
@@ -88,6 +102,7 @@ export interface PoolStats {
    */
   readonly unsettled: number;
   readonly keys: number;
+  readonly circuits: Readonly<CircuitCounts>;
   readonly totals: Readonly<
     Totals & {
       /** Peers that settled after their teardown had stopped waiting. */

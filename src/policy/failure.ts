@@ -102,7 +102,7 @@ export interface Verdict {
 }
 
 /** A server that asks for more is asked again then: it may have meant to say "not today". */
-const RETRY_AFTER_MAX_MS = 300_000;
+export const RETRY_AFTER_MAX_MS = 300_000;
 
 const NONE: BreakerVerdict = { vote: 'none' };
 const FAILURE: BreakerVerdict = { vote: 'failure', scope: 'endpoint' };

@@ -13,6 +13,10 @@ export interface KeyView extends RetirementView {
   readonly limits: KeyLimits;
   /** No open starts before this instant: the key backs off after failed opens. */
   readonly opensAfter: number;
+  /**
+   * How many opens the circuit breakers let start now: all (`Infinity`), one on trial, or none.
+   */
+  opensAllowed(now: number): number;
   /** Sessions the whole pool may still open. */
   readonly roomInPool: number;
 }
@@ -20,6 +24,8 @@ export interface KeyView extends RetirementView {
 export type Step =
   /** Reject the oldest waiter: the pool is closed. */
   | 'refuse'
+  /** Reject the newest waiter: no open may start, and nothing there is will serve it. */
+  | 'fail-fast'
   /** Lend the newest session that is leased but has room. */
   | 'grant-spare'
   /** Lend the session that became idle last. */
@@ -42,6 +48,7 @@ export function nextStep(view: KeyView, now: number): Step | undefined {
     const step = lendingStep(view, now);
     if (step !== undefined) return step;
     if (ledger.idle.size === 0 && wantedOpens(view, now) > 0 && view.roomInPool > 0) return 'open';
+    if (view.opensAllowed(now) === 0 && isStranded(view)) return 'fail-fast';
   }
   const oldest = ledger.idle.first;
   if (oldest !== undefined && retirementOf(oldest, view, now) !== undefined) return 'retire-oldest';
@@ -65,13 +72,28 @@ export function lendingStep(view: KeyView, now: number): Step | undefined {
 /** How many sessions the key would open now if the pool had room for them. */
 export function wantedOpens(view: KeyView, now: number): number {
   const { ledger } = view;
-  if (view.closed || ledger.waiters.size === 0 || now < view.opensAfter) return 0;
+  if (view.closed || ledger.waiters.size === 0) return 0;
   const { counts } = ledger;
   const coming = (counts.opening + counts.probing) * view.limits.leasesPerSession;
   const missing = Math.ceil((ledger.waiters.size - coming) / view.limits.leasesPerSession);
   const roomInKey = view.limits.maxSessionsPerKey - sessionCount(counts);
   const roomToOpen = view.limits.maxOpeningPerKey - counts.opening;
-  return Math.max(0, Math.min(missing, roomInKey, roomToOpen));
+  const wanted = Math.min(missing, roomInKey, roomToOpen);
+  if (wanted <= 0) return 0;
+  const allowed = view.opensAllowed(now);
+  // A trial has been waited for already, by all keys together.
+  if (allowed === Number.POSITIVE_INFINITY) return now < view.opensAfter ? 0 : wanted;
+  return Math.min(wanted, allowed);
+}
+
+/** Whether a waiter can hope neither for a lease that ends nor for what is on its way. */
+function isStranded(view: KeyView): boolean {
+  if (isCovered(view)) return false;
+  const sessions: Iterable<Slot<never>> = view.ledger.sessions;
+  for (const { state, condemned, generation } of sessions) {
+    if (state === 'leased' && !condemned && generation >= view.generation) return false;
+  }
+  return true;
 }
 
 /** Whether the sessions that are being opened and probed suffice for all waiters. */

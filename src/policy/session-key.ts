@@ -20,7 +20,7 @@ export interface KeyParts {
   /**
    * What the caller said about who is calling, or a digest of all that could carry a credential.
    */
-  readonly identity: readonly ['named', string] | readonly ['digest', string];
+  readonly identity: readonly ['named' | 'digest', string];
   readonly affinity: string | undefined;
   /** Sessions lent exclusively and sessions that are shared do not mix, unless affinity says so. */
   readonly leasesPerSession: number | undefined;

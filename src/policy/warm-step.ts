@@ -14,9 +14,10 @@ export interface WarmPlan {
 
 /**
  * How many sessions to open now. `wait`: something will come, or a back-off end. `done`: there are
- * enough, or as many as there can be without taking from others.
+ * enough, or as many as there can be without taking from others. `refused`: no open may start, and
+ * none is under way.
  */
-export type WarmStep = number | 'wait' | 'done';
+export type WarmStep = number | 'wait' | 'done' | 'refused';
 
 export function warmStep(view: KeyView, plan: WarmPlan, now: number): WarmStep {
   const { counts } = view.ledger;
@@ -31,10 +32,14 @@ export function warmStep(view: KeyView, plan: WarmPlan, now: number): WarmStep {
   }
   if (missing <= 0) return 'wait';
   if (plan.startsLeft <= 0) return counts.opening > 0 ? 'wait' : 'done';
+  const allowed = view.opensAllowed(now);
+  if (allowed === 0) return counts.opening > 0 ? 'wait' : 'refused';
   const roomToOpen = maxOpeningPerKey - counts.opening;
-  if (now < view.opensAfter || roomToOpen <= 0) return 'wait';
+  // A trial has been waited for already.
+  const backsOff = allowed === Number.POSITIVE_INFINITY && now < view.opensAfter;
+  if (backsOff || roomToOpen <= 0) return 'wait';
   const room = Math.min(maxSessionsPerKey - sessionCount(counts), view.roomInPool);
-  if (room > 0) return Math.min(missing, plan.startsLeft, roomToOpen, room);
+  if (room > 0) return Math.min(missing, plan.startsLeft, roomToOpen, room, allowed);
   // What comes may fail and what closes is about to be gone: its slot is free then.
   return counts.opening > 0 || counts.closing > 0 ? 'wait' : 'done';
 }

@@ -19,6 +19,7 @@ interface Books {
   readonly opening?: number;
   readonly probing?: number;
   readonly leased?: number;
+  readonly leasedFacts?: Partial<Pick<TestSlot, 'condemned' | 'generation'>>;
   readonly closing?: number;
   /** Idle sessions, longest idle first. */
   readonly idle?: readonly Partial<
@@ -37,6 +38,8 @@ interface Books {
   readonly roomInPool?: number;
   readonly generation?: number;
   readonly probeAfterIdleMs?: number;
+  /** What the breakers let through. Default: all. */
+  readonly allowed?: number;
 }
 
 function viewOf(books: Books): KeyView {
@@ -58,7 +61,11 @@ function viewOf(books: Books): KeyView {
     slot.heardAt = facts.heardAt ?? slot.idleSince;
   }
   for (let count = 0; count < (books.spare ?? 0); count += 1) lend(add(), 1);
-  for (let count = 0; count < (books.leased ?? 0); count += 1) lend(add(), leasesPerSession);
+  for (let count = 0; count < (books.leased ?? 0); count += 1) {
+    const slot = add();
+    lend(slot, leasesPerSession);
+    Object.assign(slot, books.leasedFacts);
+  }
   for (let count = 0; count < (books.opening ?? 0); count += 1) add();
   for (let count = 0; count < (books.probing ?? 0); count += 1) {
     const slot = add();
@@ -74,6 +81,7 @@ function viewOf(books: Books): KeyView {
     closed: books.closed ?? false,
     generation: books.generation ?? 0,
     opensAfter: books.opensAfter ?? 0,
+    opensAllowed: () => books.allowed ?? Number.POSITIVE_INFINITY,
     roomInPool: books.roomInPool ?? 100,
     limits: {
       leasesPerSession,
@@ -236,6 +244,91 @@ const steps: readonly (Books & { readonly step: Step | undefined })[] = [
     idle: [{}],
     step: 'retire-oldest',
   },
+  { name: 'one may open on trial', waiting: 3, allowed: 1, step: 'open' },
+  {
+    name: 'a trial waits for no back-off: all have waited for it',
+    waiting: 1,
+    allowed: 1,
+    opensAfter: NOW + 1,
+    step: 'open',
+  },
+  { name: 'none may open, and none is there', waiting: 1, allowed: 0, step: 'fail-fast' },
+  {
+    name: 'none may open, and one is backing off as well',
+    waiting: 1,
+    allowed: 0,
+    opensAfter: NOW + 1,
+    step: 'fail-fast',
+  },
+  {
+    name: 'none may open, but a lease will end',
+    waiting: 5,
+    allowed: 0,
+    leased: 1,
+    step: undefined,
+  },
+  {
+    name: 'none may open, and the only session at work goes when its lease ends',
+    waiting: 1,
+    allowed: 0,
+    leased: 1,
+    leasedFacts: { condemned: true },
+    step: 'fail-fast',
+  },
+  {
+    name: 'none may open, and the only session at work is stale',
+    waiting: 1,
+    allowed: 0,
+    leased: 1,
+    leasedFacts: { generation: -1 },
+    step: 'fail-fast',
+  },
+  { name: 'none may open, but one does', waiting: 1, allowed: 0, opening: 1, step: undefined },
+  {
+    name: 'none may open, and one does for another',
+    waiting: 2,
+    allowed: 0,
+    opening: 1,
+    step: 'fail-fast',
+  },
+  { name: 'none may open, but one is probed', waiting: 1, allowed: 0, probing: 1, step: undefined },
+  {
+    name: 'none may open, and one is closing',
+    waiting: 1,
+    allowed: 0,
+    closing: 1,
+    step: 'fail-fast',
+  },
+  {
+    name: 'none may open beside an idle session',
+    waiting: 1,
+    allowed: 0,
+    idle: [{}],
+    step: 'grant-idle',
+  },
+  {
+    name: 'none may open beside a session with room',
+    waiting: 1,
+    allowed: 0,
+    spare: 1,
+    leasesPerSession: 2,
+    step: 'grant-spare',
+  },
+  {
+    name: 'none may open beside an idle session that may be gone',
+    waiting: 1,
+    allowed: 0,
+    idle: [{ canProbe: true, suspect: true }],
+    step: 'probe',
+  },
+  {
+    name: 'none may open, nor is there room',
+    waiting: 1,
+    allowed: 0,
+    roomInPool: 0,
+    step: 'fail-fast',
+  },
+  { name: 'none may open, and nobody waits', allowed: 0, step: undefined },
   { name: 'closed, with waiters', closed: true, waiting: 1, idle: [{}], step: 'refuse' },
   { name: 'closed, without', closed: true, idle: [{}], step: undefined },
 ];
@@ -284,6 +377,9 @@ const wants: readonly (Books & { readonly opens: number })[] = [
   { name: 'the pool is full: the wish stays', waiting: 1, roomInPool: 0, opens: 1 },
   { name: 'backing off', waiting: 1, opensAfter: NOW + 1, opens: 0 },
   { name: 'closed', waiting: 1, closed: true, opens: 0 },
+  { name: 'one may open on trial', waiting: 9, allowed: 1, opens: 1 },
+  { name: 'one may, back-off or not', waiting: 9, allowed: 1, opensAfter: NOW + 1, opens: 1 },
+  { name: 'none may open', waiting: 9, allowed: 0, opens: 0 },
   { name: 'over its cap already', waiting: 1, leased: 3, maxSessionsPerKey: 2, opens: 0 },
 ];
 

@@ -21,6 +21,7 @@ interface Books extends Partial<Record<OpenState, number>> {
   readonly maxSessionsPerKey?: number;
   readonly maxOpeningPerKey?: number;
   readonly roomInPool?: number;
+  readonly opensAllowed?: number;
   readonly opensAfter?: number;
   readonly step: WarmStep;
 }
@@ -53,6 +54,7 @@ function viewOf(books: Books): KeyView {
     closed: false,
     generation: 1,
     opensAfter: books.opensAfter ?? 0,
+    opensAllowed: () => books.opensAllowed ?? Number.POSITIVE_INFINITY,
     roomInPool: books.roomInPool ?? 100,
     limits: {
       leasesPerSession: 1,
@@ -99,6 +101,16 @@ const tables: readonly Books[] = [
   },
   { name: 'it has fewer starts than are missing', goal: 3, startsLeft: 2, step: 2 },
   { name: 'the key backs off', goal: 1, opensAfter: NOW + 1, step: 'wait' },
+  { name: 'a circuit is open', goal: 2, idle: 1, opensAllowed: 0, step: 'refused' },
+  { name: 'a circuit is open, and one comes', goal: 2, opening: 1, opensAllowed: 0, step: 'wait' },
+  {
+    name: 'a circuit is open, and enough are there',
+    goal: 1,
+    idle: 1,
+    opensAllowed: 0,
+    step: 'done',
+  },
+  { name: 'a trial may begin', goal: 3, opensAllowed: 1, opensAfter: NOW + 1, step: 1 },
   { name: 'the back-off is over', goal: 1, opensAfter: NOW, step: 1 },
   { name: 'the key has room for one', goal: 5, idle: 3, maxSessionsPerKey: 4, step: 1 },
   { name: 'the pool has room for one', goal: 3, roomInPool: 1, step: 1 },

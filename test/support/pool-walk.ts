@@ -10,7 +10,7 @@ import { type FakeClient, type FakeSession, GatedConnector } from './gated-conne
 import { ManualClock, runMicrotasks } from './manual-clock.ts';
 import { type FakeLease, watch } from './pool-fixture.ts';
 import { Dice } from './random.ts';
-import { type Asked, type Group, gatesOf, groupsOf, WalkBooks } from './walk-books.ts';
+import { type Asked, type Group, gatesOf, groupsOf, openErrorOf, WalkBooks } from './walk-books.ts';
 
 const OPERATIONS = {
   acquire: 30,
@@ -23,6 +23,7 @@ const OPERATIONS = {
   openGate: 10,
   lose: 4,
   wear: 3,
+  throttle: 1,
   use: 4,
   warm: 4,
 } as const;
@@ -76,8 +77,16 @@ export class PoolWalk {
     const maxSessionsPerKey = dice.between(1, 3);
     const leasesPerSession = dice.of([1, 1, 2]);
     this.#groups = groupsOf(maxSessionsPerKey, leasesPerSession);
-    this.#connector.gates = () => gatesOf(dice);
+    this.#connector.gates = () => {
+      this.#connector.openError = openErrorOf(dice);
+      return gatesOf(dice);
+    };
     this.#connector.onOpen = (session) => this.#books.unfinished.push(session);
+    const breaker = dice.of([
+      false as const,
+      { failureThreshold: dice.between(1, 4), resetAfterMs: dice.of([1, 100, 1_000]) },
+      { failureThreshold: dice.between(1, 2), resetAfterMs: dice.of([300, 5_000]) },
+    ]);
     this.#connector.onLend = () => this.#reenter();
     this.#connector.onGiveBack = () => this.#reenter();
     this.#connector.onFence = () => this.#reenter();
@@ -85,6 +94,7 @@ export class PoolWalk {
       {
         connector: this.#connector.connect,
         onEvent: (event) => this.#hear(event),
+        breaker,
         maxSessionsPerKey,
         leasesPerSession,
         maxSessions: limits.maxSessions,
@@ -172,6 +182,8 @@ export class PoolWalk {
         return dice.maybeOf(this.#connector.live)?.lost.abort(new Error('the peer is gone'));
       case 'wear':
         return dice.maybeOf(this.#connector.live)?.context.worn?.();
+      case 'throttle':
+        return dice.maybeOf(this.#connector.live)?.context.throttled?.(dice.of([0, 100, 1_000]));
       case 'advance':
         return undefined;
       default:

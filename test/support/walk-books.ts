@@ -74,6 +74,14 @@ export function groupsOf(maxSessions: number, leasesPerSession: number): Group[]
   ];
 }
 
+/** What the next open fails with, if it fails. */
+export function openErrorOf(dice: Dice): Error | undefined {
+  const what = dice.weighted({ plain: 5, unauthorized: 1, throttled: 1 } as const);
+  if (what === 'plain') return undefined;
+  const refusal = what === 'unauthorized' ? { status: 401 } : { status: 429, retryAfterMs: 200 };
+  return Object.assign(new Error('the peer refuses'), refusal);
+}
+
 /** What the next peer does, by chance. */
 export function gatesOf(dice: Dice): Partial<Gates> {
   const answer = () =>
@@ -99,6 +107,8 @@ export class WalkBooks {
   unfinished: FakeSession[] = [];
   unsettled: Asked[] = [];
   warms: Warmed[] = [];
+  /** What the events have told of circuits, by whom they hold back. */
+  readonly #circuits = new Map<string, { state: 'open' | 'half-open'; retryAt: number }>();
   /** When an open of a key failed last, and how many did: from the events. */
   readonly #failedAt = new Map<string, number>();
   #openFailures = 0;
@@ -111,9 +121,22 @@ export class WalkBooks {
   }
 
   hear(event: PoolEvent): void {
+    if ('scope' in event) this.#hearOfCircuit(event);
     if (event.type !== 'session-open-failed') return;
     this.#openFailures += 1;
     this.#failedAt.set(event.key, this.#clock.now());
+  }
+
+  #hearOfCircuit(event: Extract<PoolEvent, { scope: unknown }>): void {
+    const group = this.groupOfKey.get(event.key);
+    const who = event.scope === 'endpoint' ? event.server : String(group && callerOf(group));
+    if (event.type === 'circuit-closed') this.#circuits.delete(who);
+    else if (event.type === 'circuit-half-opened') {
+      this.#circuits.set(who, { state: 'half-open', retryAt: Number.POSITIVE_INFINITY });
+    } else {
+      const retryAt = this.#clock.now() + event.retryAfterMs;
+      this.#circuits.set(who, { state: 'open', retryAt });
+    }
   }
 
   targetOf(group: Group): HttpTarget {
@@ -159,15 +182,26 @@ export class WalkBooks {
   }
 
   /** Invariant I4: nobody waits beside a session, beside room to open one, or beside an evictable one. */
-  #checkNobodySleeps({ perKey = [], sessions, totals }: PoolStats): void {
-    // A failed open whose event is still under way.
-    if (totals.openFailed > this.#openFailures) return;
+  #checkNobodySleeps(stats: PoolStats): void {
+    const { perKey = [], sessions, totals } = stats;
+    // A failed open or a circuit whose event is still under way.
+    if (totals.openFailed > this.#openFailures || !this.#knowsCircuits(stats)) return;
+    const total = Object.values(sessions).reduce((sum, count) => sum + count, 0);
     let wanted = 0;
     for (const row of perKey) {
       if (row.waiting === 0) continue;
       const group = this.#groupOf(row);
       const { opening, probing, idle } = row.sessions;
       const missing = Math.ceil(row.waiting / group.leasesPerSession) - opening - probing;
+      const circuit = this.#circuitOf(group);
+      if (circuit === 'shut' && missing > 0 && row.sessions.leased === 0) {
+        fail(`I4: ${group.name} waits beside an open circuit`);
+      }
+      const hasRoom = total < this.#limits.maxSessions && totalOf(row) < group.maxSessions;
+      if (circuit === 'due' && missing > 0 && hasRoom && idle === 0) {
+        fail(`I4: ${group.name} waits for a trial that is due`);
+      }
+      if (circuit !== 'closed') continue;
       if (missing <= 0 || this.#isBackingOff(row.key)) continue;
       if (idle > 0) fail(`I4: ${group.name} waits beside an idle session`);
       wanted += Math.max(
@@ -176,10 +210,30 @@ export class WalkBooks {
       );
     }
     if (wanted === 0) return;
-    const total = Object.values(sessions).reduce((sum, count) => sum + count, 0);
     if (total < this.#limits.maxSessions) fail(`I4: ${wanted} wanted beside ${total} sessions`);
     const evictable = perKey.some((row) => row.sessions.idle > 0 && !this.#groupOf(row).isAffine);
     if (evictable && sessions.closing < wanted) fail('I4: a key sleeps beside an idle session');
+  }
+
+  #knowsCircuits({ circuits }: PoolStats): boolean {
+    const states = Array.from(this.#circuits.values(), ({ state }) => state);
+    const count = (wanted: string): number => states.filter((state) => state === wanted).length;
+    return count('open') === circuits.open && count('half-open') === circuits.halfOpen;
+  }
+
+  /** `unsure`: a pause may have been made longer, of which no event tells. */
+  #circuitOf(group: Group): 'closed' | 'shut' | 'due' | 'unsure' {
+    const now = this.#clock.now();
+    const endpoint = this.#circuits.get(new URL(group.target().url).origin);
+    const caller = this.#circuits.get(callerOf(group));
+    if (endpoint === undefined && caller === undefined) return 'closed';
+    const isShut = [endpoint, caller].some(
+      (each) => each?.state === 'half-open' || (each !== undefined && now < each.retryAt),
+    );
+    if (isShut) return 'shut';
+    // Who waits for a trial is woken for it, to the millisecond.
+    const isDue = endpoint !== undefined && endpoint.retryAt + 1 < now;
+    return isDue && caller === undefined ? 'due' : 'unsure';
   }
 
   /** Whether the key may be waiting after a failed open, which only the events tell by key. */
@@ -270,7 +324,10 @@ const countsOf = ({ sessions, waiting }: KeyStats): string =>
     .map(([state, count]) => `${count} ${state}`)
     .join(', ');
 
-const totalOf = ({ sessions }: KeyStats): number =>
+/** Keys of one server and one identity share a circuit. */
+const callerOf = ({ name }: Group): string => (name === 'affine' ? 'ada' : name);
+
+const totalOf = ({ sessions }: Pick<KeyStats, 'sessions'>): number =>
   Object.values(sessions).reduce((sum, count) => sum + count, 0);
 
 const pick = ({ opening, probing, idle, leased, closing }: PoolStats['sessions']): object => ({

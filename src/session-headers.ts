@@ -1,0 +1,44 @@
+// The headers of a session's traffic without a lease, and what a failed open says to the breakers,
+// which is nothing when it was the caller's own headers function that failed.
+
+import { currentHeaders, headersOf as headersOfTarget } from './acquire-request.ts';
+import { observe } from './connect/failure-of.ts';
+import { type BreakerVerdict, judge } from './policy/failure.ts';
+import type { Session } from './session.ts';
+import type { SessionTarget } from './target.ts';
+
+/** How deep causes are followed. Bound: a cyclic chain of causes must not loop. */
+const MAX_DEPTH = 8;
+
+/**
+ * While it opens, a session speaks for the caller it is opened for: if those credentials are
+ * refused, that caller is told. From then on it speaks with the newest seen for the key.
+ */
+export function headersOf<C>(
+  session: Session<C>,
+  newestTarget: () => SessionTarget | undefined,
+): () => ReturnType<typeof currentHeaders> {
+  const failed = (error: unknown): never => {
+    session.headersError = error;
+    throw error;
+  };
+  return () => {
+    const { target = newestTarget(), headers } = session.opensFor ?? {};
+    try {
+      const made = currentHeaders(target && headersOfTarget(target), headers);
+      return made instanceof Promise ? made.catch(failed) : made;
+    } catch (error) {
+      return failed(error);
+    }
+  };
+}
+
+/** What a failed open says to the breakers. One that the caller's own code failed says nothing. */
+export function verdictOf<C>(session: Session<C>, cause: unknown): BreakerVerdict {
+  let each = cause;
+  for (let depth = 0; depth < MAX_DEPTH && each !== undefined; depth += 1) {
+    if (each === session.headersError) return { vote: 'none' };
+    each = (each as { cause?: unknown } | null)?.cause;
+  }
+  return judge(observe(cause, { during: 'open', withSessionId: false })).breaker;
+}
