@@ -17,6 +17,14 @@ interface Run {
 }
 
 const idleSizes = ['--settleMs=100', '--minutes-from=0.02', '--minutes-to=0.04'];
+const stormSizes = [
+  '--thinkMs=300',
+  '--acquireTimeoutMs=300',
+  '--callTimeoutMs=2000',
+  '--closeTimeoutMs=1500',
+  '--outageMs=100',
+  '--comebackSeconds=1.5',
+];
 const runs: readonly Run[] = [
   { bench: 'acquire', options: ['--rounds=1', '--operations=2000', '--memoryCount=200'] },
   { bench: 'lease', options: ['--rounds=1', '--leases=200', '--calls=10'] },
@@ -41,6 +49,7 @@ const runs: readonly Run[] = [
     bench: 'notification-streams',
     options: ['--parts=2', '--partMs=1500', '--sessions=20', '--sdkSessions=2'],
   },
+  { bench: 'storm', options: ['--users=40', '--keys=4', '--seconds=0.6', ...stormSizes] },
 ];
 
 let failed = 0;

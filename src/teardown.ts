@@ -15,6 +15,9 @@ import type { TeardownDeadline } from './teardown-deadline.ts';
 /** Which rung a teardown is waiting at. */
 type Stage = 'fence' | 'terminate' | 'client-close' | 'transport-close' | 'sever' | 'finished';
 
+/** A peer that was called more recently has hardly had a turn of the event loop to settle in. */
+const JUST_NOW_MS = 50;
+
 /** The rungs that are waited for. */
 type AwaitedRung = 'terminate' | 'clientClose' | 'transportClose';
 
@@ -29,6 +32,12 @@ export class Teardown {
    */
   #connection: Connection<unknown> | undefined;
   #stage: Stage = 'fence';
+  /** When each was called. */
+  readonly #calledAt: Record<AwaitedRung, number> = {
+    terminate: 0,
+    clientClose: 0,
+    transportClose: 0,
+  };
   /** Aborts the DELETE when its share of the time is over. */
   #terminating: AbortController | undefined;
   readonly #results: Record<'fence' | 'sever' | AwaitedRung, RungResult> = {
@@ -157,13 +166,29 @@ export class Teardown {
     this.#results.sever = attempt(
       connection?.sever && (() => connection.sever?.(this.#loss.error)),
     );
-    this.#stage = 'finished';
     this.#connection = undefined;
     this.#deadline.remove(this);
+    const { clock } = this.#crew;
+    const calledLate = this.#isJustCalled('clientClose') || this.#isJustCalled('transportClose');
+    // A process that was held up may come to the call and to the end of its time in one turn: the
+    // peer gets one to settle in, or those that are well would be reported as abandoned.
+    if (this.#isAbandoned && calledLate) clock.yield(() => this.#finish());
+    else this.#finish();
+  }
+
+  #isJustCalled(rung: AwaitedRung): boolean {
+    return this.#crew.clock.now() - this.#calledAt[rung] < JUST_NOW_MS;
+  }
+
+  get #isAbandoned(): boolean {
     const { clientClose, transportClose } = this.#results;
-    const isAbandoned = clientClose === 'timed-out' || transportClose === 'timed-out';
+    return clientClose === 'timed-out' || transportClose === 'timed-out';
+  }
+
+  #finish(): void {
+    this.#stage = 'finished';
     this.#onFinish({
-      result: isAbandoned ? 'abandoned' : 'closed',
+      result: this.#isAbandoned ? 'abandoned' : 'closed',
       ...this.#results,
       durationMs: this.#crew.clock.now() - this.#startedAt,
     });
@@ -172,6 +197,7 @@ export class Teardown {
   /** Calls a peer once and goes on when it settles, if its stage has not ended by then. */
   #await(rung: AwaitedRung, call: () => Promise<void> | undefined): void {
     this.#results[rung] = 'timed-out';
+    this.#calledAt[rung] = this.#crew.clock.now();
     let settled: Promise<void>;
     try {
       settled = Promise.resolve(call());
@@ -191,6 +217,8 @@ export class Teardown {
       this.#leaveClientClose(result);
     } else if (rung === 'transportClose' && this.#stage === 'transport-close') {
       this.#leaveTransportClose(result);
+    } else if (rung !== 'terminate' && this.#stage !== 'finished' && this.#isJustCalled(rung)) {
+      this.#results[rung] = result;
     } else this.#crew.countLateSettlement();
   }
 }

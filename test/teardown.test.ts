@@ -209,6 +209,47 @@ test('a teardown whose first turn comes only at the deadline still calls each ru
   expect(outcomes).toHaveLength(1);
 });
 
+test('peers that were called only at the deadline, and settle at once, are not abandoned', async () => {
+  const { clock, crew, outcomes, tearDown } = lagged();
+  crew.pacer.run(() => clock.burn(11));
+  tearDown();
+  clock.burn(CLOSE_TIMEOUT_MS);
+  clock.fireDue();
+  await clock.settle();
+  expect(outcomes).toMatchObject([
+    { result: 'closed', clientClose: 'done', transportClose: 'done', sever: 'done' },
+  ]);
+  expect(crew.lateSettlements).toBe(0);
+});
+
+test('a client that was called only when its time was over, and settles at once, is not abandoned', async () => {
+  const { clock, crew, outcomes, tearDown } = lagged({
+    // Uses up its slice, so that the close waits in the pace behind the end of its time.
+    fence: () => clock.burn(11),
+  });
+  tearDown();
+  clock.burn(CLOSE_TIMEOUT_MS * 0.8);
+  clock.fireDue();
+  await clock.settle();
+  expect(outcomes).toMatchObject([{ result: 'closed', clientClose: 'done' }]);
+  expect(crew.lateSettlements).toBe(0);
+});
+
+test('a peer that was called only at the deadline, and never settles, is abandoned', async () => {
+  const { clock, crew, outcomes, tearDown } = lagged({
+    client: { close: () => new Promise(() => {}) },
+  });
+  crew.pacer.run(() => clock.burn(11));
+  tearDown();
+  clock.burn(CLOSE_TIMEOUT_MS);
+  clock.fireDue();
+  await clock.settle();
+  expect(outcomes).toMatchObject([
+    { result: 'abandoned', clientClose: 'timed-out', transportClose: 'done' },
+  ]);
+  expect(clock.pendingCount).toBe(0);
+});
+
 for (const part of ['client', 'transport'] as const) {
   test(`a ${part} close that throws when begun at its deadline ends the teardown once`, async () => {
     const thrown: string[] = [];

@@ -3,11 +3,12 @@
 // when the session is lost, and remembers after which losses work may run again. Sits beside the
 // link, which knows the calls.
 
-import type { Clock, Timer } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import { dropFrames } from '../drop-frames.ts';
 import { SessionLostError } from '../errors.ts';
 import { judge, type Replay, type Verdict } from '../policy/failure.ts';
 import { type Circumstances, observe } from './failure-of.ts';
+import { Grace } from './grace.ts';
 import { lostInFlight } from './session-loss.ts';
 
 /** What a link may be told of the end of its session. */
@@ -24,8 +25,8 @@ export interface SessionFateOptions {
   /** How long the server may take to say whether it knows the session. Default: 5,000. */
   readonly probeTimeoutMs?: number;
   /**
-   * How long calls in flight may go on once the session is lost: a server that forgot it answers
-   * each of them, and each answer tells that one call was not executed. Default: 1,000.
+   * How long calls in flight may go on once the session is lost, while none of them hears anything;
+   * in all, five times as long. See `grace.ts`. Default: 1,000.
    */
   readonly graceMs?: number;
 }
@@ -55,7 +56,7 @@ export class SessionFate {
   /** Set once, when the session is lost or fenced. Nothing is sent from then on. */
   #gone: SessionLostError | undefined;
   /** Runs while the session is lost and calls are in flight. */
-  #grace: Timer | undefined;
+  #grace: Grace | undefined;
   /** Everything has ended; `#gone` says why. */
   #isOver = false;
   /** Local timeouts since the server last answered anything. */
@@ -143,7 +144,9 @@ export class SessionFate {
 
   /** A call has settled and left the table: the last one that a lost session waited for, maybe. */
   callLeft(): void {
-    if (this.#grace !== undefined && this.#link.callCount() === 0) this.#loseNow();
+    if (this.#grace === undefined) return;
+    if (this.#link.callCount() === 0) this.#loseNow();
+    else this.#grace.heard();
   }
 
   /** Whether work that failed because of `cause` may run again, if nothing of it was executed. */
@@ -180,8 +183,8 @@ export class SessionFate {
     const { clock, graceMs = GRACE_MS, onWorn } = this.#options;
     this.#gone = lostInFlight('The session was lost', cause);
     if (this.#link.callCount() === 0 || graceMs === 0) return this.#loseNow();
-    // Bound: this timer, or the last call.
-    this.#grace = clock.setTimeout(() => this.#loseNow(), graceMs);
+    // Bound: this, or the last call.
+    this.#grace = new Grace(clock, graceMs, () => this.#loseNow());
     onWorn?.();
   }
 
@@ -195,7 +198,7 @@ export class SessionFate {
     if (this.#isOver || this.#gone === undefined) return;
     // State first, callers second.
     this.#isOver = true;
-    if (this.#grace !== undefined) this.#options.clock.clearTimeout(this.#grace);
+    this.#grace?.stop();
     this.#grace = undefined;
     this.#link.end(this.#gone);
   }

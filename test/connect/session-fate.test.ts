@@ -112,6 +112,56 @@ describe('a server that knows the session no more', () => {
     },
   );
 
+  /** As many calls on one session, of which the first has heard that it is forgotten. */
+  async function doomed(count: number) {
+    const { upstream, link, call, clock } = await scene(false);
+    const rejects: ((error: unknown) => void)[] = [];
+    upstream.onSend = () => new Promise((_, reject) => rejects.push(reject));
+    const calls = Array.from({ length: count }, () => call(lendOver(link)));
+    await settle();
+    rejects[0]!(forgotten);
+    await settle();
+    /** The server answers one more. */
+    const hear = async (index: number): Promise<void> => {
+      rejects[index]!(failing({ code: 404 }));
+      await expect(calls[index]).rejects.toMatchObject({ execution: 'not-executed' });
+    };
+    return { link, calls, clock, hear };
+  }
+
+  it('is heard out while it goes on answering', async () => {
+    const { link, calls, clock, hear } = await doomed(3);
+    await clock.advance(900);
+    await hear(1);
+    await clock.advance(900);
+    await hear(2);
+    expect(link.lost.aborted).toBe(true);
+    await Promise.allSettled(calls);
+    expect(clock.pendingCount).toBe(0);
+  });
+
+  it('is heard out for five times as long at most', async () => {
+    const { link, calls, clock, hear } = await doomed(9);
+    for (let index = 1; index <= 6; index += 1) {
+      await clock.advance(800);
+      await hear(index);
+    }
+    expect(link.lost.aborted).toBe(false);
+    await clock.advance(200);
+    expect(link.lost.aborted).toBe(true);
+    await expect(calls[8]).rejects.toMatchObject({ execution: 'unknown' });
+    expect(clock.pendingCount).toBe(0);
+  });
+
+  it('is heard out by a process that was held up: what it said meanwhile is still to be read', async () => {
+    const { link, clock, hear } = await doomed(2);
+    clock.burn(1_200);
+    await clock.advance(0);
+    expect(link.lost.aborted).toBe(false);
+    await hear(1);
+    expect(link.lost.aborted).toBe(true);
+  });
+
   it('waits for nobody where no time is given', async () => {
     const { upstream, link, call } = await scene(false, { graceMs: 0 });
     const inFlight = call();

@@ -90,7 +90,9 @@ describe.each([1, 4])('with %i leases to a session, a server that dies', (leases
   });
 });
 
-test('many calls at once over sessions that die at every point in turn: none runs twice', async () => {
+test('many calls at once over sessions that die at every point in turn: none runs twice', {
+  timeout: 60_000,
+}, async () => {
   const { server, call } = await scene(4);
   const outcomes = new Map<string, string>();
   const inPlace = CRASH_POINTS.filter((point) => point !== 'before-connect');
