@@ -75,9 +75,14 @@ export function currentHeaders(
 ): HeaderRecord | Promise<HeaderRecord> {
   if (typeof source !== 'function') return mergeHeaders(source ?? {}, own);
   const made = source();
-  return made instanceof Promise
-    ? made.then((headers) => mergeHeaders(checkedHeaders(headers), own))
+  return isThenable(made)
+    ? Promise.resolve(made).then((headers) => mergeHeaders(checkedHeaders(headers), own))
     : mergeHeaders(checkedHeaders(made), own);
+}
+
+/** Not by `instanceof`: a promise of another realm would be sent as no headers at all. */
+function isThenable(made: HeaderRecord | Promise<HeaderRecord>): made is Promise<HeaderRecord> {
+  return typeof (made as { then?: unknown } | undefined)?.then === 'function';
 }
 
 /**

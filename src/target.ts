@@ -28,8 +28,8 @@ export interface Scope {
    */
   readonly affinity?: string;
   /**
-   * Concurrent leases per session. Integer, minimum 1. Default: the pool's; unbounded with
-   * `affinity`.
+   * Concurrent leases per session. Integer, minimum 1. Default: the pool's. Means nothing with
+   * `affinity`, whose one session takes any number, so that nested calls never wait for each other.
    */
   readonly leasesPerSession?: number;
   /** Sent with `initialize`. Default: the pool's. */
@@ -44,7 +44,10 @@ export interface HttpTarget extends Scope {
   readonly url: string | URL;
   /** Default: `'streamable-http'`. */
   readonly transport?: 'streamable-http' | 'sse';
-  /** Supplies OAuth tokens. Needs `identity`. */
+  /**
+   * Supplies OAuth tokens. Needs `identity`. Give one object per identity, not one per call:
+   * sessions that were given the same one refresh its token once, not once each.
+   */
   readonly authProvider?: OAuthClientProvider;
   /** Sent with every request. A function needs `identity`. */
   readonly headers?: HeaderSource;

@@ -61,6 +61,28 @@ describe('shared leases', () => {
     expect(connector.last.count('fence')).toBe(0);
   });
 
+  test('are counted each for itself, however they end', async () => {
+    const { lease, connector, clock, pool } = makePool({ leasesPerSession: 4 });
+    const leases = [await lease(), await lease(), await lease(), await lease()];
+    leases[0]?.release();
+    leases[0]?.release();
+    await lease();
+    leases[1]?.discard();
+    leases[1]?.release();
+    expect(pool.stats().totals).toMatchObject({ released: 1, discarded: 1, reused: 4 });
+    connector.last.lost.abort(new Error('gone'));
+    await clock.settle();
+    for (const { signal } of leases.slice(2)) {
+      expect(signal.reason).toMatchObject({ code: 'SESSION_LOST' });
+    }
+    for (const each of leases) each.release();
+    await clock.settle();
+    expect(pool.stats()).toMatchObject({
+      sessions: { leased: 0, idle: 0, closing: 0 },
+      totals: { released: 1, discarded: 1, opened: 1, closed: 1 },
+    });
+  });
+
   test('exclusive and shared targets of one server have sessions of their own', async () => {
     const { lease, connector } = makePool();
     await lease(targetOf('one'));
@@ -86,6 +108,21 @@ describe('affinity', () => {
     expect(connector.sessions).toHaveLength(1);
     expect(waiting.every(({ state }) => state === 'fulfilled')).toBe(true);
     expect(pool.stats().sessions).toMatchObject({ leased: 1 });
+  });
+
+  test('takes no limit of a target: work out of other work would wait for itself', async () => {
+    const { pool, clock } = makePool({ leasesPerSession: 1, maxSessionsPerKey: 1 });
+    const own = { ...affine, leasesPerSession: 1 };
+    const depths: number[] = [];
+    const nested = (depth: number): Promise<void> =>
+      pool.use(own, async () => {
+        depths.push(depth);
+        if (depth < 3) await nested(depth + 1);
+      });
+    const done = watch(nested(1));
+    await clock.settle();
+    expect([done.state, depths]).toEqual(['fulfilled', [1, 2, 3]]);
+    expect(pool.stats().totals.opened).toBe(1);
   });
 
   test('keeps two downstream sessions apart, and both apart from none (I8)', async () => {

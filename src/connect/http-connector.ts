@@ -7,6 +7,7 @@ import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/s
 import { AbortFanout } from '../abort-fanout.ts';
 import type { Clock } from '../clock.ts';
 import { type DispatcherSource, Dispatchers } from '../http/dispatchers.ts';
+import { ProviderFlowsMap } from '../http/provider-flows.ts';
 import type { HttpTarget, SessionTarget } from '../target.ts';
 import type { Connector } from './connector.ts';
 import { EndpointMemory } from './endpoint-memory.ts';
@@ -46,6 +47,8 @@ export interface HttpConnectorOptions {
 export interface HttpShared {
   readonly options: HttpConnectorOptions;
   readonly dispatchers: Dispatchers;
+  /** Of the providers that sessions were given. */
+  readonly flows: ProviderFlowsMap;
   readonly validators: SchemaValidators;
   /** Follows the signals of calls. */
   readonly aborts: AbortFanout;
@@ -58,6 +61,7 @@ export function createHttpConnector(options: HttpConnectorOptions): Connector {
   const shared: HttpShared = {
     options,
     dispatchers: new Dispatchers({ source: dispatcher, connectTimeoutMs }),
+    flows: new ProviderFlowsMap(),
     validators: new SchemaValidators(),
     aborts: new AbortFanout(),
     endpoints: new EndpointMemory(),

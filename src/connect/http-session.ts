@@ -71,6 +71,7 @@ export class HttpSession implements Connection<Client> {
       },
       {
         dispatchers: dispatchers.hold(),
+        flows: shared.flows,
         isIdle: () => this.#lent.size === 0,
         onLost: (error) => this.#link.fate.forgotten(error),
         clearsFailedCalls: true,

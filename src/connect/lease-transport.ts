@@ -44,6 +44,10 @@ const TAINTING = new Set([
   'notifications/roots/list_changed',
 ]);
 
+/** Whether `message` leaves state on the server. A task outlives its call, and can be listed. */
+const taints = ({ method, params }: JSONRPCRequest | JSONRPCNotification): boolean =>
+  TAINTING.has(method) || params?.['task'] !== undefined;
+
 /** JSON-RPC code that the SDK gives its own timeouts, and servers whatever they like. */
 const REQUEST_TIMEOUT = -32_001;
 /** JSON-RPC code of the late answer that clears a failed call from the SDK's tables. */
@@ -212,7 +216,7 @@ export class LeaseTransport implements Transport, Lane {
       this.deliver({ jsonrpc: '2.0', id: message.id, result: handshake });
       return Promise.resolve();
     }
-    if (TAINTING.has(message.method)) this.#tainted = true;
+    if (taints(message)) this.#tainted = true;
     const call = link.call(this, message, options);
     this.#calls.set(message.id, call);
     this.#sentForGood += 1;
@@ -237,7 +241,7 @@ export class LeaseTransport implements Transport, Lane {
       call.resolve();
       return this.#untilEnd(sent);
     }
-    if (TAINTING.has(message.method)) this.#tainted = true;
+    if (taints(message)) this.#tainted = true;
     this.#sentForGood += 1;
     const sent = link.send(this, message, options);
     sent.catch((error: unknown) => this.#wasSentInVain(error));

@@ -1,21 +1,23 @@
 // OAuth for one session: the credentials that its requests carry, and what a 401 or a 403 with a
-// challenge leads to: when a flow runs, for whom, and when none does any more. Knows no messages.
+// challenge leads to: when a flow runs, for whom, and when none does any more. Sessions with the
+// same provider share its flows. Knows no messages.
 
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
-import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
-import { againstSignal } from '../against-signal.ts';
 import type { Clock } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
 import type { AnswerHead } from './answer-reader.ts';
 import { type FlowAim, readChallenge, runAuthorizationFlow } from './authorization-flow.ts';
-import { HttpRequestError } from './http-request-error.ts';
+import type { DispatcherHold } from './dispatchers.ts';
+import { type FlowTools, ProviderFlows } from './provider-flows.ts';
 
 /** What it works with. */
 export interface AuthorizationOptions {
   readonly endpoint: URL;
   readonly provider: OAuthClientProvider;
-  /** On the session's dispatcher. Never carries the session's own headers. */
-  readonly fetch: FetchLike;
+  /** Flows are fetched through others like it: they may outlive the session. */
+  readonly dispatchers: Pick<DispatcherHold, 'another'>;
+  /** Shared with the other sessions of this provider. Default: its own. */
+  readonly flows?: ProviderFlows | undefined;
   readonly clock: Clock;
 }
 
@@ -25,38 +27,30 @@ export interface ChallengeHistory {
   steppedUp: boolean;
 }
 
-/** How long one flow may take: metadata, registration, token, and the provider's own part. */
-const AUTH_TIMEOUT_MS = 30_000;
 /** How long no flow runs after the server has refused the token of the last one. */
 const FUTILE_PAUSE_MS = 30_000;
-/** A flow that runs. */
-interface Flow {
-  /** Who asks with the same key is served by this flow too. */
-  readonly key: string;
-  readonly controller: AbortController;
-  /** Whether there are new credentials. */
-  readonly result: Promise<boolean>;
-}
+/**
+ * How long a flow that failed speaks for others of its kind, while the token stays. Each one that
+ * ends in a sign-in makes the link of the sign-in before it useless.
+ */
+const FAILED_PAUSE_MS = 5_000;
+/** How long nobody steps up again for a challenge that stepping up did not help with. */
+const FUTILE_CHALLENGE_MS = 1_800_000;
 
 /** See the file header. */
 export class Authorization {
   readonly #options: AuthorizationOptions;
+  readonly #flows: ProviderFlows;
   #isClosed = false;
-  /** At most one for a challenge, since two would use up the same refresh token; and sign-ins. */
-  readonly #flows = new Set<Flow>();
   /** What the last challenges asked for; a sign-in is completed for the same. */
   #aim: FlowAim = {};
-  /** The header with the token of the last flow that succeeded. */
-  #gainedHeader: string | undefined;
-  /** The challenge that the last step-up was for, and the header that it gained. */
-  #steppedUp: { readonly challenge: string; readonly header: string | undefined } | undefined;
-  /** A challenge that came again for the header that stepping up for it had gained. */
-  #futileChallenge: string | undefined;
-  /** No flow starts before this instant. */
-  #pausedUntil = Number.NEGATIVE_INFINITY;
+  /** How to reject whoever waits for a flow. */
+  readonly #waits = new Set<(reason: Error) => void>();
 
   constructor(options: AuthorizationOptions) {
     this.#options = options;
+    this.#flows = options.flows ?? new ProviderFlows();
+    this.#flows.join(this);
   }
 
   /**
@@ -65,7 +59,7 @@ export class Authorization {
    */
   async header(): Promise<string | undefined> {
     this.#assertOpen();
-    return this.#currentHeader();
+    return headerOf(this.#options.provider);
   }
 
   /**
@@ -85,23 +79,28 @@ export class Authorization {
     return false;
   }
 
-  /** Completes a sign-in with the code it led to; after `close` only with a `fetch` for it. */
-  async finish(authorizationCode: string, fetch?: FetchLike): Promise<void> {
-    if (fetch === undefined) this.#assertOpen();
+  /** Completes a sign-in with the code it led to. Also after `close`. */
+  async finish(authorizationCode: string): Promise<void> {
     // Waits for no other flow: it may be called out of one, by a provider that signs in by itself.
-    await this.#start('sign-in', async (signal) => {
-      await this.#authorize({ ...this.#aim, authorizationCode }, signal, fetch);
+    const work = this.#start('sign-in', async (tools) => {
+      await this.#authorize({ ...this.#aim, authorizationCode }, tools);
       // Somebody has signed in: what did not help before may help now.
-      this.#futileChallenge = undefined;
-      this.#pausedUntil = Number.NEGATIVE_INFINITY;
+      this.#flows.futile = undefined;
+      this.#flows.pausedUntil = Number.NEGATIVE_INFINITY;
       return true;
     });
+    await this.#untilClosed(work);
   }
 
-  /** Ends what is under way; nothing is fetched any more. Idempotent. */
+  /**
+   * Whoever waits for a flow is rejected. The flow goes on for other sessions of the provider that
+   * live, for its refresh token may be used up already; without any, it ends. Idempotent.
+   */
   close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const { controller } of this.#flows) controller.abort(closedError());
+    for (const reject of this.#waits) reject(closedError());
+    this.#flows.leave(this, closedError());
   }
 
   async #onUnauthorized(
@@ -111,20 +110,21 @@ export class Authorization {
   ): Promise<boolean> {
     if (history.refreshed) {
       // Bound: a server that refuses even new tokens gets one flow per pause, not one per request.
-      if (sentHeader !== undefined && sentHeader === this.#gainedHeader) {
-        this.#pausedUntil = this.#options.clock.now() + FUTILE_PAUSE_MS;
+      if (sentHeader !== undefined && sentHeader === this.#flows.gainedHeader) {
+        this.#flows.pausedUntil = this.#options.clock.now() + FUTILE_PAUSE_MS;
       }
       return false;
     }
     history.refreshed = true;
     const { resourceMetadataUrl, scope } = await readChallenge(challenge);
-    return this.#once(`401 ${sentHeader}`, async (signal) => {
-      const current = await this.header();
+    return this.#once(`401 ${sentHeader}`, async (tools) => {
+      const current = await headerOf(this.#options.provider);
       // Another request, or another session, has refreshed it meanwhile.
       if (current !== undefined && current !== sentHeader) return true;
       if (this.#isPaused()) return false;
+      this.#assertNotFailed('401', current);
       this.#aim = { resourceMetadataUrl, scope };
-      await this.#authorize(this.#aim, signal);
+      await this.#authorizeFor('401', tools);
       return true;
     });
   }
@@ -136,32 +136,40 @@ export class Authorization {
   ): Promise<boolean> {
     const { error, resourceMetadataUrl, scope } = await readChallenge(challenge);
     if (error !== 'insufficient_scope') return false;
-    if (this.#steppedUp?.challenge === challenge && this.#steppedUp.header === sentHeader) {
-      this.#futileChallenge = challenge;
+    const flows = this.#flows;
+    const asked = `${this.#options.endpoint.href} ${challenge}`;
+    if (flows.steppedUp?.challenge === asked && flows.steppedUp.header === sentHeader) {
+      const until = this.#options.clock.now() + FUTILE_CHALLENGE_MS;
+      flows.futile = { challenge: asked, until };
     }
-    if (this.#futileChallenge !== challenge) this.#futileChallenge = undefined;
-    if (history.steppedUp || this.#futileChallenge !== undefined) return false;
+    if (!this.#isFutile(asked)) flows.futile = undefined;
+    if (history.steppedUp || flows.futile !== undefined) return false;
     history.steppedUp = true;
-    return this.#once(`403 ${sentHeader} ${challenge}`, async (signal) => {
-      const current = await this.header();
-      const gained = this.#steppedUp?.challenge === challenge ? this.#steppedUp.header : undefined;
+    return this.#once(`403 ${sentHeader} ${asked}`, async (tools) => {
+      const current = await headerOf(this.#options.provider);
+      const gained = flows.steppedUp?.challenge === asked ? flows.steppedUp.header : undefined;
       // Another request has stepped up for it meanwhile. Other new tokens are no reason to hope.
       if (gained !== undefined && gained === current && current !== sentHeader) return true;
       if (this.#isPaused()) return false;
+      this.#assertNotFailed(asked, current);
       this.#aim = {
         resourceMetadataUrl: resourceMetadataUrl ?? this.#aim.resourceMetadataUrl,
         scope: scope ?? this.#aim.scope,
       };
-      await this.#authorize(this.#aim, signal);
-      this.#steppedUp = { challenge, header: this.#gainedHeader };
+      await this.#authorizeFor(asked, tools);
+      flows.steppedUp = { challenge: asked, header: flows.gainedHeader };
       return true;
     });
   }
 
   /** Runs `run` when no other flow does; if one with the same key does, that one counts. */
-  async #once(key: string, run: (signal: AbortSignal) => Promise<boolean>): Promise<boolean> {
+  #once(key: string, run: (tools: FlowTools) => Promise<boolean>): Promise<boolean> {
+    return this.#untilClosed(this.#next(key, run));
+  }
+
+  async #next(key: string, run: (tools: FlowTools) => Promise<boolean>): Promise<boolean> {
     // Bound: each flow ends in time, and with `close` there are no more of them.
-    for (let [flow] = this.#flows; flow !== undefined; [flow] = this.#flows) {
+    for (let flow = this.#flows.running; flow !== undefined; flow = this.#flows.running) {
       if (flow.key === key) return flow.result;
       await flow.result.catch(() => {});
     }
@@ -170,39 +178,58 @@ export class Authorization {
     return this.#start(key, run);
   }
 
-  #start(key: string, run: (signal: AbortSignal) => Promise<boolean>): Promise<boolean> {
-    const { clock } = this.#options;
-    const controller = new AbortController();
-    const { signal } = controller;
-    const timer = clock.setTimeout(() => controller.abort(timeoutError()), AUTH_TIMEOUT_MS);
-    // Order: it is known as a flow before it asks the provider for anything, so that `close` ends
-    // it.
-    const work = Promise.resolve(signal).then(run);
-    const result = againstSignal(signal, work).finally(() => {
-      clock.clearTimeout(timer);
-      this.#flows.delete(flow);
+  #start(key: string, run: (tools: FlowTools) => Promise<boolean>): Promise<boolean> {
+    return this.#flows.start(key, run, this.#options);
+  }
+
+  /** Settles as `work` does, or rejects as soon as the session is closed. */
+  #untilClosed<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#waits.add(reject);
+      const settle = (done: () => void): void => {
+        this.#waits.delete(reject);
+        done();
+      };
+      work.then(
+        (value) => settle(() => resolve(value)),
+        (error: unknown) => settle(() => reject(error)),
+      );
     });
-    const flow: Flow = { key, controller, result };
-    this.#flows.add(flow);
-    return result;
   }
 
-  async #currentHeader(): Promise<string | undefined> {
-    const tokens = await this.#options.provider.tokens();
-    return tokens?.access_token === undefined ? undefined : `Bearer ${tokens.access_token}`;
+  async #authorizeFor(asked: string, tools: FlowTools): Promise<void> {
+    const { clock, provider } = this.#options;
+    try {
+      await this.#authorize(this.#aim, tools);
+    } catch (error) {
+      // The failure may have cost the provider its tokens.
+      const header = await headerOf(provider).catch(() => undefined);
+      // One that was ended says nothing of the next.
+      const until = clock.now() + FAILED_PAUSE_MS;
+      if (!tools.signal.aborted) this.#flows.failed = { asked, header, error, until };
+      throw error;
+    }
   }
 
-  async #authorize(
-    aim: FlowAim,
-    signal: AbortSignal,
-    fetch: FetchLike = this.#options.fetch,
-  ): Promise<void> {
-    await runAuthorizationFlow({ ...this.#options, fetch }, aim, signal);
-    this.#gainedHeader = await this.#currentHeader();
+  async #authorize(aim: FlowAim, { signal, fetch }: FlowTools): Promise<void> {
+    const { endpoint, provider } = this.#options;
+    await runAuthorizationFlow({ endpoint, provider, fetch }, aim, signal);
+    this.#flows.gainedHeader = await headerOf(provider);
+  }
+
+  #assertNotFailed(asked: string, header: string | undefined): void {
+    const { failed } = this.#flows;
+    const isSame = failed?.asked === asked && failed.header === header;
+    if (isSame && this.#options.clock.now() < failed.until) throw failed.error;
   }
 
   #isPaused(): boolean {
-    return this.#options.clock.now() < this.#pausedUntil;
+    return this.#options.clock.now() < this.#flows.pausedUntil;
+  }
+
+  #isFutile(challenge: string): boolean {
+    const { futile } = this.#flows;
+    return futile?.challenge === challenge && this.#options.clock.now() < futile.until;
   }
 
   #assertOpen(): void {
@@ -210,19 +237,16 @@ export class Authorization {
   }
 }
 
+async function headerOf(provider: OAuthClientProvider): Promise<string | undefined> {
+  const tokens = await provider.tokens();
+  return tokens?.access_token === undefined ? undefined : `Bearer ${tokens.access_token}`;
+}
+
 /** The challenge as text: the one for bearer tokens, where there are several. */
 function challengeOf(head: AnswerHead): string {
   const value = head.headers['www-authenticate'] ?? '';
   if (typeof value === 'string') return value;
   return value.find((each) => /^bearer\b/i.test(each)) ?? value.join(', ');
-}
-
-function timeoutError(): HttpRequestError {
-  const message = `Authorization took more than ${AUTH_TIMEOUT_MS}ms`;
-  return new HttpRequestError('TIMEOUT', message, {
-    execution: 'not-executed',
-    sessionLost: false,
-  });
 }
 
 function closedError(): SessionLostError {

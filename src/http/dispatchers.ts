@@ -16,6 +16,8 @@ export interface DispatcherHold {
   readonly router: Dispatcher;
   /** The dispatcher for `origin`, of which this hold keeps it alive. Throws after `release`. */
   for(origin: string): Dispatcher;
+  /** A hold of its own, for what may outlive this one. */
+  another(): DispatcherHold;
   /**
    * Lets go. An origin that nobody else holds loses its sockets in this turn: idle, in use or still
    * connecting. Idempotent.
@@ -68,6 +70,7 @@ export class Dispatchers {
         }
         return shared.pool;
       },
+      another: () => this.hold(),
       release: (reason) => {
         if (released !== undefined) return;
         released = reason;

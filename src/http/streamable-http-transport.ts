@@ -8,12 +8,11 @@ import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.
 import { systemClock } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
 import { Authorization } from './authorization.ts';
-import { type DispatcherHold, Dispatchers, type DispatchersOptions } from './dispatchers.ts';
+import { type DispatcherHold, Dispatchers } from './dispatchers.ts';
 import { HttpCalls } from './http-calls.ts';
 import { Inbox } from './inbox.ts';
 import { isRequest } from './json-rpc.ts';
 import { NotificationStream } from './notification-stream.ts';
-import { oauthFetch } from './oauth-fetch.ts';
 import { PostQueue } from './post-queue.ts';
 import { splitUserInfo } from './request-headers.ts';
 import { SessionEnd } from './session-end.ts';
@@ -51,7 +50,6 @@ export class StreamableHttpTransport implements Transport {
   readonly #listensAtOnce: boolean;
   readonly #wire: Wire;
   readonly #dispatchers: DispatcherHold;
-  readonly #dispatchersOptions: DispatchersOptions;
   readonly #posts: PostQueue;
   readonly #stream: NotificationStream;
   readonly #calls: HttpCalls;
@@ -74,8 +72,8 @@ export class StreamableHttpTransport implements Transport {
     const { maxMessageBytes, connectTimeoutMs, acceptTimeoutMs } = transportDefaults(options);
     const { endpoint, authorization: userInfo } = splitUserInfo(new URL(url));
     this.#listensAtOnce = options.notifications ?? true;
-    this.#dispatchersOptions = { source: options.dispatcher, connectTimeoutMs };
-    this.#dispatchers = wiring.dispatchers ?? new Dispatchers(this.#dispatchersOptions).hold();
+    const { dispatcher: source } = options;
+    this.#dispatchers = wiring.dispatchers ?? new Dispatchers({ source, connectTimeoutMs }).hold();
     this.#wire = new Wire({
       clock,
       endpoint,
@@ -87,7 +85,8 @@ export class StreamableHttpTransport implements Transport {
         new Authorization({
           endpoint,
           provider: authProvider,
-          fetch: oauthFetch(this.#dispatchers),
+          dispatchers: this.#dispatchers,
+          flows: wiring.flows?.of(authProvider),
           clock,
         }),
       sessionId: options.sessionId,
@@ -212,13 +211,7 @@ export class StreamableHttpTransport implements Transport {
   async finishAuth(authorizationCode: string): Promise<void> {
     const { authorization } = this.#wire;
     if (authorization === undefined) throw new TypeError('Expected an `authProvider`');
-    if (!this.#isClosed) return authorization.finish(authorizationCode);
-    const late = new Dispatchers(this.#dispatchersOptions).hold();
-    try {
-      await authorization.finish(authorizationCode, oauthFetch(late));
-    } finally {
-      late.release(new Error('The sign-in is over'));
-    }
+    await authorization.finish(authorizationCode);
   }
 
   /**

@@ -9,6 +9,7 @@ import { checkKnown } from '../known-members.ts';
 import type { AskHeaders, HeaderSource } from '../target.ts';
 import { checkHeaderSource, checkUrl } from '../target-check.ts';
 import type { DispatcherHold, DispatcherSource } from './dispatchers.ts';
+import type { ProviderFlowsMap } from './provider-flows.ts';
 
 /** Durations are in milliseconds. Every option may be left out. */
 export interface StreamableHttpTransportOptions {
@@ -73,6 +74,8 @@ export interface HttpMessageExtra extends MessageExtraInfo {
 export interface TransportWiring {
   /** Shared with other sessions. Default: the transport's own. */
   readonly dispatchers?: DispatcherHold | undefined;
+  /** OAuth flows, shared with other sessions of the same provider. Default: its own. */
+  readonly flows?: ProviderFlowsMap | undefined;
   /** Whether nobody uses the session at the moment: see `NotificationStream`. Default: never. */
   readonly isIdle?: (() => boolean) | undefined;
   /**

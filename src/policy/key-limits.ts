@@ -26,8 +26,9 @@ export function keyLimits(
     };
   }
   return {
-    // A downstream session's calls all share its one upstream session, nested calls included.
-    leasesPerSession: key.leasesPerSession ?? Number.MAX_SAFE_INTEGER,
+    // A downstream session's calls all share its one upstream session: with any limit, one that is
+    // made out of the work of others would wait for a lease that waits for it.
+    leasesPerSession: Number.MAX_SAFE_INTEGER,
     maxSessionsPerKey: 1,
     maxOpeningPerKey,
     probeAfterIdleMs,

@@ -51,9 +51,16 @@ describe('a flow', () => {
     expect(lab.server.paths).toEqual([]);
   });
 
-  test('leaves no timer when it is over', async () => {
+  test('leaves no timer and no connection when it is over', async () => {
     await lab.request().refused();
-    expect(lab.clock.pendingCount).toBe(0);
+    expect([lab.clock.pendingCount, lab.origins]).toEqual([0, []]);
+    lab.server.mode = 'held';
+    const ended = codeOf((await lab.sentNow()).refused());
+    await until(() => lab.server.mostTokensAtOnce > 0);
+    expect(lab.origins).toHaveLength(1);
+    lab.authorization.close();
+    expect(lab.origins).toEqual([]);
+    expect(await ended).toBe('SESSION_LOST');
   });
 
   test('reads no more than a mebibyte of an answer', async () => {
@@ -95,11 +102,10 @@ describe('close', () => {
     expect(lab.clock.pendingCount).toBe(0);
   });
 
-  test('makes every later call reject, and nothing asks the provider', async () => {
+  test('makes every later request reject, and nothing asks the provider', async () => {
     lab.authorization.close();
     expect(await codeOf(lab.authorization.header())).toBe('SESSION_LOST');
     expect(await codeOf(lab.request().refused())).toBe('SESSION_LOST');
-    expect(await codeOf(lab.authorization.finish('code'))).toBe('SESSION_LOST');
     expect(lab.provider.asked).toBe(0);
     expect(lab.server.paths).toEqual([]);
   });

@@ -159,12 +159,37 @@ describe('a 401', () => {
     expect(lab.provider.invalidated).toEqual(['all']);
   });
 
-  test('after a flow that failed leads to another flow', async () => {
+  test('after a flow that failed leads to another flow, 5 s later', async () => {
     lab.server.mode = 'broken';
-    await expect(lab.request().refused()).rejects.toThrow('Unauthorized');
+    const failure = await lab
+      .request()
+      .refused()
+      .catch((error: unknown) => error);
+    expect(failure).toMatchObject({ message: 'Unauthorized' });
     lab.server.mode = 'good';
+    lab.clock.burn(4_999);
+    await expect(lab.request().refused()).rejects.toBe(failure);
+    expect([lab.server.tokenRequests.length, lab.provider.redirects.length]).toEqual([1, 1]);
+    // For want of scope is another matter.
+    expect(await lab.request().forbidden()).toBe(true);
+    lab.provider.give({ ...lab.provider.current, access_token: 'old' });
+    lab.clock.burn(1);
     expect(await lab.request().refused()).toBe(true);
-    expect(lab.server.tokenRequests).toHaveLength(2);
+    expect(lab.server.tokenRequests).toHaveLength(3);
+  });
+
+  test('after a flow that failed leads to no other flow once there are tokens', async () => {
+    lab.server.revoke();
+    await expect(lab.request().refused()).rejects.toThrow('Unauthorized');
+    // It was sent without a token, for the provider had to forget them.
+    await expect(lab.sent(undefined).refused()).rejects.toThrow('Unauthorized');
+    const issuer = lab.server.url.origin;
+    lab.provider.give({ ...lab.server.tokens, access_token: 'new', issuer });
+    expect(await lab.sent(undefined).refused()).toBe(true);
+    expect(lab.server.tokenRequests).toHaveLength(1);
+    // And one that expires is refreshed at once.
+    expect(await lab.sent('Bearer new').refused()).toBe(true);
+    expect([lab.server.tokenRequests.length, lab.provider.redirects.length]).toEqual([2, 1]);
   });
 
   test('with the provider’s own error rejects with that', async () => {

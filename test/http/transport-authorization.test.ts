@@ -43,13 +43,14 @@ async function guard(handlers: RawHandlers = {}): Promise<Guarded> {
     ...handlers,
   });
   const asked: Guarded['asked'] = [];
-  const server = await startOAuthServer((each) => {
+  const onProtected = (each: RawExchange): void => {
     const { authorization } = each.headers;
     asked.push({ method: each.method, rpc: each.message.method, authorization });
     const isGood = authorization === `Bearer ${server.tokens.access_token}`;
     if (isGood && !guarded.isStubborn) answerAs(each);
     else refuse(each);
-  });
+  };
+  const server = await startOAuthServer({ onProtected });
   const guarded: Guarded = { server, asked, isStubborn: false };
   closers.push(() => server.close());
   return guarded;

@@ -5,7 +5,7 @@ import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.
 import { expect } from 'vitest';
 import { Authorization, type ChallengeHistory } from '../../src/http/authorization.ts';
 import { type DispatcherHold, Dispatchers } from '../../src/http/dispatchers.ts';
-import { oauthFetch } from '../../src/http/oauth-fetch.ts';
+import type { ProviderFlows } from '../../src/http/provider-flows.ts';
 import { ManualClock } from './manual-clock.ts';
 import { MemoryOAuthProvider } from './memory-oauth-provider.ts';
 import { type OAuthServer, startOAuthServer } from './oauth-server.ts';
@@ -18,7 +18,8 @@ export class AuthorizationLab {
   readonly server: OAuthServer;
   readonly provider: MemoryOAuthProvider;
   readonly clock: ManualClock = new ManualClock();
-  readonly #hold: DispatcherHold = new Dispatchers({ connectTimeoutMs: 5_000 }).hold();
+  readonly #dispatchers = new Dispatchers({ connectTimeoutMs: 5_000 });
+  readonly #hold: DispatcherHold = this.#dispatchers.hold();
   readonly authorization: Authorization;
 
   private constructor(server: OAuthServer) {
@@ -32,13 +33,19 @@ export class AuthorizationLab {
     return new AuthorizationLab(await startOAuthServer());
   }
 
+  /** Origins that connections are kept to. */
+  get origins(): readonly string[] {
+    return this.#dispatchers.origins;
+  }
+
   /** The authorization of another session of the same user. */
-  another(provider: OAuthClientProvider = this.provider): Authorization {
+  another(provider: OAuthClientProvider = this.provider, flows?: ProviderFlows): Authorization {
     const { server, clock } = this;
     return new Authorization({
       endpoint: server.url,
       provider,
-      fetch: oauthFetch(this.#hold),
+      dispatchers: this.#hold,
+      flows,
       clock,
     });
   }

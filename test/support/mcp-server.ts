@@ -44,6 +44,10 @@ export interface TestMcpServerOptions {
   readonly stateless?: boolean;
   /** Adds tools to the server object of each session. */
   readonly addTools?: (server: McpServer) => void;
+  /** What a session is served by. Default: the tools below. */
+  readonly newServer?: () => McpServer;
+  /** The challenge that a request with this `authorization` is refused with (401), if it is. */
+  readonly challenge?: (authorization: string | undefined) => string | undefined;
 }
 
 /** Starts it. */
@@ -55,7 +59,7 @@ export async function startMcpServer(options: TestMcpServerOptions = {}): Promis
   const sockets = new Set<Socket>();
 
   const open = async (): Promise<StreamableHTTPServerTransport> => {
-    const server = createTools(aborted);
+    const server = options.newServer?.() ?? createTools(aborted);
     options.addTools?.(server);
     const transport = new StreamableHTTPServerTransport({
       ...(!options.stateless && { sessionIdGenerator: () => randomUUID() }),
@@ -83,6 +87,11 @@ export async function startMcpServer(options: TestMcpServerOptions = {}): Promis
       const { method: httpMethod = '', headers } = request;
       const { method, params, id } = body ?? {};
       seen.push({ httpMethod, headers, method, params, id });
+      const challenge = options.challenge?.(headers.authorization);
+      if (challenge !== undefined) {
+        response.writeHead(401, { 'www-authenticate': challenge }).end();
+        return;
+      }
       const sessionId = headers['mcp-session-id'];
       const isNew = method === 'initialize' || options.stateless;
       const known = isNew ? open() : transports.get(String(sessionId));

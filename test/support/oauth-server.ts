@@ -37,10 +37,19 @@ export interface OAuthServer {
   close(): Promise<void>;
 }
 
-/** Starts it. `onProtected` answers at the protected endpoint, where there is nothing without it. */
-export async function startOAuthServer(
-  onProtected?: (exchange: RawExchange) => void,
-): Promise<OAuthServer> {
+/** What it serves. */
+export interface OAuthServerOptions {
+  /** Answers at the protected endpoint, where there is nothing without it. */
+  readonly onProtected?: (exchange: RawExchange) => void;
+  /** The endpoint that it is for. Default: its own. */
+  readonly resource?: () => URL;
+}
+
+/** Starts it. */
+export async function startOAuthServer({
+  onProtected,
+  resource,
+}: OAuthServerOptions = {}): Promise<OAuthServer> {
   const tokenRequests: URLSearchParams[] = [];
   const headerNames = new Set<string>();
   const held: (() => void)[] = [];
@@ -57,7 +66,8 @@ export async function startOAuthServer(
     if (pathname === '/token') return onToken(exchange);
     if (pathname === '/mcp' && onProtected !== undefined) return onProtected(exchange);
     if (/^\/(\.well-known\/oauth-protected-resource\/mcp|elsewhere)$/.test(pathname)) {
-      return answer(exchange, 200, { resource: raw.url.href, authorization_servers: [origin] });
+      const { href } = resource?.() ?? raw.url;
+      return answer(exchange, 200, { resource: href, authorization_servers: [origin] });
     }
     if (pathname !== '/.well-known/oauth-authorization-server') return answer(exchange, 404, {});
     answer(exchange, 200, {
