@@ -37,7 +37,6 @@ export interface OpeningKey<C> extends DoubtingKey<C>, QueueKey<C> {
   readonly host: PoolHost<C>;
   readonly key: TargetKey;
   readonly limits: KeyLimits;
-  readonly closed: boolean;
   readonly upkeep: { isDueAt(at: number): void };
   readonly ledger: Ledger<Session<C>, Waiter<C>>;
   readonly generation: number;
@@ -179,7 +178,7 @@ export class Opener<C> implements GatedKey {
     // A connector may be anybody's: only a number is a time.
     const isTime = typeof retryAfterMs === 'number' && retryAfterMs >= 0;
     // With its last session, a key may have been dropped, and its circuits with it.
-    if (this.#key.closed || session.state === 'gone' || !isTime) return;
+    if (session.state === 'gone' || !isTime) return;
     this.#gate?.throttled(retryAfterMs, this.#key.host.clock.now());
     this.#key.advance();
   }

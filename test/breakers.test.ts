@@ -1,6 +1,6 @@
 // What a pool keeps of circuits: no more than it must, for no longer than it must.
 
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { Gate, GatedKey } from '../src/breaker-gate.ts';
 import { Breakers } from '../src/breakers.ts';
 import type { TargetKey } from '../src/key-maker.ts';
@@ -149,6 +149,7 @@ describe('circuits', () => {
 });
 
 test('a pool has forgotten everything of refused strangers after a while', async () => {
+  const of = vi.spyOn(Breakers, 'of');
   const { pool, clock, connector } = makePool({ gates: { open: 'fails' } });
   connector.openError = Object.assign(new Error('no'), { status: 401 });
   for (let index = 0; index < 50; index += 1) {
@@ -156,8 +157,11 @@ test('a pool has forgotten everything of refused strangers after a while', async
     await clock.advance(200);
     expect(stranger.code).toBe('OPEN_FAILED');
   }
+  const breakers = of.mock.results[0]?.value as Breakers;
   expect(pool.stats().keys).toBeLessThan(3);
+  expect(breakers.size).toBeGreaterThanOrEqual(50);
   await clock.advance(MEMORY_MS + 2_000);
   expect(pool.stats().keys).toBe(0);
+  expect(breakers.size).toBe(0);
   expect(clock.pendingCount).toBe(0);
 });

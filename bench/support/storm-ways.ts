@@ -74,6 +74,8 @@ async function throughPool(url: string, limits: StormLimits): Promise<Gateway> {
     maxSessions: sessionsInAll(keys),
     acquireTimeoutMs,
     closeTimeoutMs,
+    // Its server is gone for seconds: users shall be served soon after it is back.
+    breaker: { resetAfterMs: 1_000 },
     onEvent: (event) => watch.hear(event, pool),
   });
   return {

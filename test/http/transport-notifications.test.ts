@@ -336,15 +336,6 @@ describe('who listens to the stream', () => {
     await until(() => server.pending === 0 && clock.pendingCount === 1);
     expect(errors[1]).toMatchObject({ code: 'MESSAGE_TOO_LARGE' });
   });
-
-  test('sees the last id go back to the server', async () => {
-    const { runTo, server } = await listenTo((each) => {
-      beginEvents(each, eventOf(notification(), { id: `e${each.count}` })).end();
-    });
-    await runTo(3);
-    const ids = server.exchanges.map(({ headers }) => headers['last-event-id']);
-    expect(ids).toEqual([undefined, 'e1', 'e2']);
-  });
 });
 
 describe('the last event id', () => {
@@ -352,14 +343,17 @@ describe('the last event id', () => {
     exchanges.map(({ headers }) => headers['last-event-id']);
 
   // The header is UTF-8 (HTML, Server-sent events), and undici takes text as Latin-1.
-  test.each(['é', '日本-7', '𝄞'])('goes back byte by byte when it is %s', async (id) => {
-    const { runTo, server } = await listenTo((each) => {
-      beginEvents(each, eventOf(notification(), { id })).end();
-    });
-    await runTo(3);
-    const bytes = Buffer.from(id).toString('latin1');
-    expect(idsOf(server.exchanges)).toEqual([undefined, bytes, bytes]);
-  });
+  test.each(['e', 'é', '日本-', '𝄞'])(
+    'goes back byte by byte when it is %s and a number',
+    async (id) => {
+      const { runTo, server } = await listenTo((each) => {
+        beginEvents(each, eventOf(notification(), { id: `${id}${each.count}` })).end();
+      });
+      await runTo(3);
+      const bytes = Buffer.from(id).toString('latin1');
+      expect(idsOf(server.exchanges)).toEqual([undefined, `${bytes}1`, `${bytes}2`]);
+    },
+  );
 
   test('that no header can hold is left out: the stream comes back without it', async () => {
     const { runTo, server, gaps } = await listenTo((each) => {
