@@ -17,10 +17,14 @@ export interface FlowAim {
   readonly scope?: string | undefined;
   /** Completes a sign-in; without one, tokens are refreshed, or a sign-in begins. */
   readonly authorizationCode?: string | undefined;
+  /** Nobody is there to sign in: rejects instead of beginning it. Default: false. */
+  readonly isUnattended?: boolean | undefined;
 }
 
 /** Metadata and tokens take a few kilobytes. */
 const MAX_BODY_BYTES = 1 << 20;
+/** What of a provider the SDK calls to begin a sign-in. */
+const SIGN_IN: readonly (string | symbol)[] = ['saveCodeVerifier', 'redirectToAuthorization'];
 /** Statuses of answers that have no body. */
 const BODILESS: readonly number[] = [204, 205, 304];
 
@@ -30,11 +34,11 @@ const BODILESS: readonly number[] = [204, 205, 304];
  */
 export async function runAuthorizationFlow(
   { endpoint, provider, fetch }: FlowParties,
-  { resourceMetadataUrl, scope, authorizationCode }: FlowAim,
+  { resourceMetadataUrl, scope, authorizationCode, isUnattended = false }: FlowAim,
   signal: AbortSignal,
 ): Promise<void> {
   const { auth, UnauthorizedError } = await import('@modelcontextprotocol/sdk/client/auth.js');
-  const result = await auth(providerUntil(signal, provider), {
+  const result = await auth(providerUntil(signal, provider, isUnattended), {
     serverUrl: endpoint,
     ...(resourceMetadataUrl !== undefined && { resourceMetadataUrl }),
     ...(scope !== undefined && { scope }),
@@ -58,9 +62,14 @@ export async function readChallenge(
 /**
  * `provider` as long as the flow lasts. The SDK takes a fetch that was aborted for a server that is
  * down, and would go on to send the user to sign in, for a flow that nobody waits for. Tokens that
- * have come are still saved: the ones before them may be used up.
+ * have come are still saved: the ones before them may be used up. Unattended, it is not told to
+ * begin a sign-in.
  */
-function providerUntil(signal: AbortSignal, provider: OAuthClientProvider): OAuthClientProvider {
+function providerUntil(
+  signal: AbortSignal,
+  provider: OAuthClientProvider,
+  isUnattended: boolean,
+): OAuthClientProvider {
   // Not a proxy for `provider` itself: of a frozen one it could not replace the methods.
   return new Proxy<OAuthClientProvider>(Object.create(null), {
     has: (_target, name) => name in provider,
@@ -69,6 +78,7 @@ function providerUntil(signal: AbortSignal, provider: OAuthClientProvider): OAut
       if (typeof member !== 'function') return member;
       return (...args: unknown[]): unknown => {
         if (name !== 'saveTokens') signal.throwIfAborted();
+        if (isUnattended && SIGN_IN.includes(name)) throw new Error('Nobody is there to sign in');
         return Reflect.apply(member, provider, args);
       };
     },

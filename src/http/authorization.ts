@@ -3,6 +3,7 @@
 // same provider share its flows. Knows no messages.
 
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
+import type { OAuthTokens } from '@modelcontextprotocol/sdk/shared/auth.js';
 import type { Clock } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
 import type { AnswerHead } from './answer-reader.ts';
@@ -23,6 +24,8 @@ export interface AuthorizationOptions {
 
 /** What one request has already tried; starts empty, `Authorization.onChallenge` fills it. */
 export interface ChallengeHistory {
+  /** Somebody waits who could sign in. */
+  readonly isAttended: boolean;
   refreshed: boolean;
   steppedUp: boolean;
 }
@@ -117,14 +120,18 @@ export class Authorization {
     }
     history.refreshed = true;
     const { resourceMetadataUrl, scope } = await readChallenge(challenge);
-    return this.#once(`401 ${sentHeader}`, async (tools) => {
-      const current = await headerOf(this.#options.provider);
+    const isUnattended = !history.isAttended;
+    // What nobody was there for does not speak for those who are.
+    const asked = isUnattended ? '401 unattended' : '401';
+    return this.#once(`${asked} ${sentHeader}`, async (flowTools) => {
+      const tokens = await this.#options.provider.tokens();
+      const current = bearerOf(tokens);
       // Another request, or another session, has refreshed it meanwhile.
       if (current !== undefined && current !== sentHeader) return true;
-      if (this.#isPaused()) return false;
-      this.#assertNotFailed('401', current);
+      if (this.#isPaused() || (isUnattended && tokens?.refresh_token === undefined)) return false;
+      this.#assertNotFailed(asked, current);
       this.#aim = { resourceMetadataUrl, scope };
-      await this.#authorizeFor('401', tools);
+      await this.#authorizeFor(asked, { ...this.#aim, isUnattended }, flowTools);
       return true;
     });
   }
@@ -135,7 +142,7 @@ export class Authorization {
     history: ChallengeHistory,
   ): Promise<boolean> {
     const { error, resourceMetadataUrl, scope } = await readChallenge(challenge);
-    if (error !== 'insufficient_scope') return false;
+    if (error !== 'insufficient_scope' || !history.isAttended) return false;
     const flows = this.#flows;
     const asked = `${this.#options.endpoint.href} ${challenge}`;
     if (flows.steppedUp?.challenge === asked && flows.steppedUp.header === sentHeader) {
@@ -156,7 +163,7 @@ export class Authorization {
         resourceMetadataUrl: resourceMetadataUrl ?? this.#aim.resourceMetadataUrl,
         scope: scope ?? this.#aim.scope,
       };
-      await this.#authorizeFor(asked, tools);
+      await this.#authorizeFor(asked, this.#aim, tools);
       flows.steppedUp = { challenge: asked, header: flows.gainedHeader };
       return true;
     });
@@ -197,10 +204,10 @@ export class Authorization {
     });
   }
 
-  async #authorizeFor(asked: string, tools: FlowTools): Promise<void> {
+  async #authorizeFor(asked: string, aim: FlowAim, tools: FlowTools): Promise<void> {
     const { clock, provider } = this.#options;
     try {
-      await this.#authorize(this.#aim, tools);
+      await this.#authorize(aim, tools);
     } catch (error) {
       // The failure may have cost the provider its tokens.
       const header = await headerOf(provider).catch(() => undefined);
@@ -238,9 +245,11 @@ export class Authorization {
 }
 
 async function headerOf(provider: OAuthClientProvider): Promise<string | undefined> {
-  const tokens = await provider.tokens();
-  return tokens?.access_token === undefined ? undefined : `Bearer ${tokens.access_token}`;
+  return bearerOf(await provider.tokens());
 }
+
+const bearerOf = (tokens: OAuthTokens | undefined): string | undefined =>
+  tokens?.access_token === undefined ? undefined : `Bearer ${tokens.access_token}`;
 
 /** The challenge as text: the one for bearer tokens, where there are several. */
 function challengeOf(head: AnswerHead): string {

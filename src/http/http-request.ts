@@ -23,6 +23,8 @@ export interface HttpRequestPlan {
   readonly mayNotLeave?: (() => Error | undefined) | undefined;
   /** Whether a 401 or a 403 may lead to an OAuth flow. Default: true. */
   readonly mayAuthorize?: boolean | undefined;
+  /** Whether somebody waits who could sign in. If not, tokens are refreshed only. Default: true. */
+  readonly isAttended?: boolean | undefined;
 }
 
 /** How long the body of a refusal may take: its status says most, and it may never end. */
@@ -131,13 +133,13 @@ export class HttpRequest implements AnswerReader {
     this.#endRefusal();
     this.#exchange?.abort();
     const { status } = refusal.head;
-    const { mayAuthorize = true } = this.#plan;
+    const { mayAuthorize = true, isAttended = true } = this.#plan;
     const authorization = mayAuthorize ? this.#wire.authorization : undefined;
     if (authorization === undefined || (status !== 401 && status !== 403)) {
       this.#fail(refusal.error());
       return;
     }
-    this.#history ??= { refreshed: false, steppedUp: false };
+    this.#history ??= { isAttended, refreshed: false, steppedUp: false };
     authorization.onChallenge(refusal.head, this.#sentAuthorization, this.#history).then(
       (again) => {
         if (this.#reader === undefined) return;

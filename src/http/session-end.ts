@@ -22,7 +22,7 @@ export class SessionEnd implements AnswerReader {
 
   constructor(wire: Wire) {
     this.#wire = wire;
-    this.#request = new HttpRequest(wire, { method: 'DELETE', own: {} }, this);
+    this.#request = new HttpRequest(wire, { method: 'DELETE', own: {}, isAttended: false }, this);
     this.#done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;

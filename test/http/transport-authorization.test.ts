@@ -109,6 +109,43 @@ describe('an expired token', () => {
   });
 });
 
+describe('the DELETE, which nobody waits for with a browser at hand,', () => {
+  const refused = async (canRefresh: boolean) => {
+    const guarded = await guard({ DELETE: ({ response }) => response.writeHead(204).end() });
+    const provider = expired(guarded, canRefresh);
+    const plan = { authProvider: provider, sessionId: 'abc' };
+    const { transport } = await startIn(guarded, plan);
+    return { guarded, provider, ended: transport.terminateSession() };
+  };
+
+  test('refreshes an expired token', async () => {
+    const { guarded, ended } = await refused(true);
+    await ended;
+    expect(guarded.asked.map(({ method }) => method)).toEqual(['DELETE', 'DELETE']);
+    expect(guarded.server.tokenRequests).toHaveLength(1);
+  });
+
+  test('sends nobody to sign in, and asks the provider for nothing that a sign-in needs', async () => {
+    const { guarded, provider, ended } = await refused(false);
+    provider.before.saveCodeVerifier = () => expect.unreachable();
+    expect(await rejectionOf(ended)).toMatchObject({ status: 401 });
+    expect([provider.redirects, guarded.asked.length]).toEqual([[], 1]);
+  });
+
+  test('sends nobody to sign in when the refresh fails', async () => {
+    const guarded = await guard();
+    const provider = new MemoryOAuthProvider({ refresh_token: 'used up' });
+    const plan = { authProvider: provider, sessionId: 'abc' };
+    const { transport } = await startIn(guarded, plan);
+    await rejectionOf(transport.terminateSession());
+    expect(guarded.server.tokenRequests).toHaveLength(1);
+    expect(provider.redirects).toEqual([]);
+    // Somebody who waits is sent there.
+    await rejectionOf(transport.send(request(1)));
+    expect(provider.redirects).toHaveLength(1);
+  });
+});
+
 test('a 403 for want of scope leads to one flow, and the call is sent once more', async () => {
   const scope = 'Bearer error="insufficient_scope", scope="files:write"';
   const guarded = await guard({

@@ -77,7 +77,11 @@ export class AuthorizationLab {
 /** One request that is challenged: what it was sent with, and what it has tried. */
 export class ChallengedRequest {
   readonly #authorization: Authorization;
-  readonly #history: ChallengeHistory = { refreshed: false, steppedUp: false };
+  readonly #history: ChallengeHistory = {
+    isAttended: true,
+    refreshed: false,
+    steppedUp: false,
+  };
   sent: string | undefined;
 
   constructor(authorization: Authorization, sent: string | undefined) {

@@ -66,6 +66,7 @@ export class MemoryOAuthProvider implements OAuthClientProvider {
   }
 
   saveCodeVerifier(verifier: string): void {
+    this.before.saveCodeVerifier?.();
     this.#verifier = verifier;
   }
 
