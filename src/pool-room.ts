@@ -9,7 +9,9 @@ export interface RoomTaker {
   readonly lastUsedAt: number;
   /** Since when its oldest waiter waits; `Infinity`: nobody does. */
   readonly waitsSince: number;
-  /** Whether one of its idle sessions may give way: with affinity, none may. */
+  /** Whether its sessions may give way when nobody has a lease on them: with affinity, none may. */
+  readonly mayGiveWay: boolean;
+  /** Whether one of its idle sessions may give way. */
   readonly canEvict: boolean;
   advance(): void;
   /** Takes down the session that is idle for longest. */
@@ -24,6 +26,8 @@ export class PoolRoom {
   readonly #wants = new Map<RoomTaker, number>();
   /** Sum of `#wants`. */
   #wanted = 0;
+  /** Sessions that are lent no more to make room: it is there when their last lease ends. */
+  readonly #draining = new Set<object>();
   #isServing = false;
 
   /** `counts`: of the whole pool. `takers`: all keys. */
@@ -47,9 +51,24 @@ export class PoolRoom {
    * waiter: somebody else has waited for longer, and no room is on its way.
    */
   owes(taker: RoomTaker): boolean {
-    if (this.#wants.size === 0 || this.#missing <= 0) return false;
+    if (this.#wants.size === 0 || this.#missing <= 0 || !taker.mayGiveWay) return false;
     const [first] = this.#wants.keys();
     return first !== undefined && first !== taker && first.waitsSince < taker.waitsSince;
+  }
+
+  /**
+   * Whether `session`, which `taker` lends to several at once, is to be lent no more: its leases
+   * overlap, so that it would never be done with. As many as are missing, and no more.
+   */
+  claims(taker: RoomTaker, session: object): boolean {
+    if (!this.owes(taker) || this.#draining.size >= this.#missing) return false;
+    this.#draining.add(session);
+    return true;
+  }
+
+  /** A session is taken down, whatever for. */
+  takenDown(session: object): void {
+    this.#draining.delete(session);
   }
 
   /**

@@ -91,9 +91,13 @@ export class SubPool<C>
     return this.host.room.roomFor(this);
   }
 
-  /** A session with affinity holds what somebody will come back for: it does not give way. */
   get canEvict(): boolean {
-    return this.key.affinity === undefined && this.ledger.idle.size > 0;
+    return this.mayGiveWay && this.ledger.idle.size > 0;
+  }
+
+  /** A session with affinity holds what somebody will come back for: it does not give way. */
+  get mayGiveWay(): boolean {
+    return this.key.affinity === undefined;
   }
 
   /** Nothing is left that the key has to be remembered for. */
@@ -164,6 +168,7 @@ export class SubPool<C>
     if (mustGo === 'ended-before') return;
     if (mustGo !== undefined) this.condemn(session, mustGo);
     else if (session.leaseCount === 0) return this.#passOn(session, now);
+    else if (this.host.room.claims(this, session)) this.condemn(session, 'evicted');
     this.advance(now);
   }
 
@@ -177,6 +182,7 @@ export class SubPool<C>
     session.unwatch = undefined;
     const leases = takeBackLeases(this, session);
     this.ledger.move(session, state, 'closing', now);
+    this.host.room.takenDown(session);
     endTaken(this, leases, loss, now);
     session.pending?.abort(loss.error);
     session.pending = undefined;
@@ -270,8 +276,7 @@ export class SubPool<C>
   /** A session without leases goes to who waits, in this turn, or becomes idle. */
   #passOn(session: Session<C>, now: number): void {
     if (this.ledger.waiters.size > 0 && now < session.expiresAt && !session.suspect) {
-      const mayGiveWay = this.key.affinity === undefined;
-      if (mayGiveWay && this.host.room.owes(this)) this.takeDown(session, 'evicted');
+      if (this.host.room.owes(this)) this.takeDown(session, 'evicted');
       else this.ledger.offer(session);
       this.advance(now);
     }

@@ -210,6 +210,44 @@ describe('the cap of the pool', () => {
     expect(backingOff.state).toBe('fulfilled');
   });
 
+  test('point 9: a shared session that is never done with makes room for who waits', async () => {
+    const { pool, lease, clock } = makePool({ maxSessions: 2 });
+    const busy = targetOf('busy', { leasesPerSession: 2 });
+    const held = [await lease(busy), await lease(busy), await lease(busy)];
+    const waiting = watch(pool.acquire(targetOf('other')));
+    for (let count = 0; count < 20 && waiting.state === 'pending'; count += 1) {
+      await clock.advance(100);
+      // Leases overlap, so that there is one of each session at all times.
+      const next = watch(pool.acquire(busy));
+      held.shift()?.release();
+      await clock.settle();
+      if (next.state === 'fulfilled') held.push(next.got);
+    }
+    expect(waiting.state).toBe('fulfilled');
+    expect(pool.stats()).toMatchObject({ sessions: { leased: 2 }, totals: { evicted: 1 } });
+  });
+
+  test('point 9: as many shared sessions make room as are missing, none with affinity', async () => {
+    const { pool, lease, clock } = makePool({ maxSessions: 3 });
+    const busy = targetOf('busy', { leasesPerSession: 2 });
+    const held = [await lease(busy), await lease(busy), await lease(busy), await lease(busy)];
+    const affine = targetOf('affine', { affinity: 'x' });
+    const [first] = [await lease(affine), await lease(affine)];
+    const waiting = watch(pool.acquire(targetOf('other')));
+    first.release();
+    held[0]?.release();
+    held[2]?.release();
+    await clock.settle();
+    expect(waiting.state).toBe('pending');
+    // One of the two is lent again, the other is not.
+    const more = [watch(pool.acquire(busy)), watch(pool.acquire(busy))];
+    await clock.settle();
+    expect(more.map(({ state }) => state)).toEqual(['fulfilled', 'pending']);
+    held[1]?.release();
+    await clock.settle();
+    expect(waiting.state).toBe('fulfilled');
+  });
+
   test('a hungry key whose waiters all leave gives its place to the next', async () => {
     const { pool, lease, clock } = makePool({ maxSessions: 1 });
     const held = await lease(targetOf('zero'));

@@ -18,7 +18,7 @@ export interface Totals {
   lost: number;
   /** Sessions lent no more after a cut stream or timeouts in a row. */
   worn: number;
-  /** Idle sessions that gave way to another key. */
+  /** Sessions that gave way to another key. */
   evicted: number;
   probed: number;
   probeFailed: number;
