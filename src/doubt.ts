@@ -55,8 +55,9 @@ function askInPlace<C>(key: DoubtingKey<C>, session: Session<C>): void {
     session.pending = undefined;
     key.report.probed(isAlive, clock.now() - startedAt);
     if (isAlive) key.ledger.trust(session, key.limits.leasesPerSession);
-    else if (key.key.affinity !== undefined) key.takeDown(session, 'probe-failed');
-    else key.condemn(session, 'probe-failed');
+    else if (key.key.affinity !== undefined || session.state === 'idle') {
+      key.takeDown(session, 'probe-failed');
+    } else key.condemn(session, 'probe-failed');
     key.advance();
   };
   const limits = { controller, timeoutMs: options.probeTimeoutMs, clock };

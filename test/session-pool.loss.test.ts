@@ -101,6 +101,26 @@ describe('when a session is lost', () => {
     expect(connector.sessions[1]!.count('sever')).toBe(1);
   });
 
+  test('a shared sibling that comes back before it fails to answer goes then', async () => {
+    const { connector, lease, clock, events } = makePool({
+      gates: { probe: 'never' },
+      idleTimeoutMs: 100_000,
+    });
+    const held = [];
+    for (let each = 0; each < 7; each += 1) held.push(await lease(SHARED));
+    connector.sessions[2]!.gates.probe = 'ok';
+    // Three go idle after each other, the one that does not answer between the others.
+    held[6]!.release();
+    held[2]!.release();
+    held[4]!.release();
+    connector.sessions[0]!.lost.abort(new Error('forgotten'));
+    held[3]!.release();
+    held[5]!.release();
+    await clock.advance(5_000);
+    expect(connector.sessions.map((each) => each.count('sever'))).toEqual([1, 1, 0, 0]);
+    expect(events).toContainEqual(expect.objectContaining({ reason: 'probe-failed' }));
+  });
+
   test('the loss of one that was doubted already is no news: what was opened since is trusted', async () => {
     const fixture = makePool({ gates: { probe: 'never' } });
     const { connector, lease } = fixture;

@@ -61,6 +61,33 @@ describe('retire', () => {
     expect(connector.sessions[0]?.count('sever')).toBe(1);
   });
 
+  test.each([
+    { name: 'all', filter: undefined },
+    { name: 'a predicate', filter: () => true },
+  ])(
+    'closes a session that was being opened though others idle for longer: $name',
+    async ({ filter }) => {
+      const { pool, clock, connector } = makePool({ gates: { open: 'held' } });
+      const controller = new AbortController();
+      const { signal } = controller;
+      watch(pool.acquire(TARGET, { signal }));
+      await clock.settle();
+      const stale = connector.last;
+      pool.retire(filter);
+      controller.abort();
+      connector.gates = {};
+      const waiting = [watch(pool.acquire(TARGET)), watch(pool.acquire(TARGET))];
+      for (const each of waiting) {
+        await clock.settle();
+        each.got.release();
+      }
+      stale.let('ok');
+      await clock.settle();
+      expect(connector.sessions.map((session) => session.count('sever'))).toEqual([1, 0]);
+      expect(pool.stats().sessions).toMatchObject({ idle: 1, closing: 0 });
+    },
+  );
+
   test('retires a session that is being probed as soon as it answers', async () => {
     const { pool, warm, clock, connector } = makePool({ probeAfterIdleMs: 10 });
     await warm();

@@ -50,9 +50,11 @@ export function nextStep(view: KeyView, now: number): Step | undefined {
     if (ledger.idle.size === 0 && wantedOpens(view, now) > 0 && view.roomInPool > 0) return 'open';
     if (view.opensAllowed(now) === 0 && isStranded(view)) return 'fail-fast';
   }
-  const oldest = ledger.idle.first;
+  const { first: oldest, last: newest } = ledger.idle;
   if (oldest !== undefined && retirementOf(oldest, view, now) !== undefined) return 'retire-oldest';
-  return undefined;
+  // It was marked while it was opened or probed, and others have been idle for longer.
+  const isNew = newest !== oldest && newest !== undefined;
+  return isNew && retirementOf(newest, view, now) !== undefined ? 'retire-newest' : undefined;
 }
 
 /** What can be done for a waiter with the sessions at hand; `undefined`: nothing. */
