@@ -170,6 +170,9 @@ export class Opener<C> implements GatedKey {
       headers: headersOf(session, () => this.newestTarget),
       worn: () => wearOut(this.#key, session),
       throttled: (retryAfterMs) => this.#throttled(session, retryAfterMs),
+      credentialsFailed: (error) => {
+        session.callersError = error;
+      },
     };
   }
 

@@ -1,8 +1,9 @@
 // The headers of a session's traffic without a lease, and what a failed open says to the breakers,
-// which is nothing when it was the caller's own headers function that failed.
+// which is nothing when it was the caller's own headers function that failed or did not answer.
 
 import { currentHeaders, headersOf as headersOfTarget } from './acquire-request.ts';
 import { observe } from './connect/failure-of.ts';
+import { DeadlineError } from './open-session.ts';
 import { type BreakerVerdict, judge } from './policy/failure.ts';
 import type { Session } from './session.ts';
 import type { SessionTarget } from './target.ts';
@@ -19,14 +20,18 @@ export function headersOf<C>(
   newestTarget: () => SessionTarget | undefined,
 ): () => ReturnType<typeof currentHeaders> {
   const failed = (error: unknown): never => {
-    session.headersError = error;
+    session.callersError = error;
     throw error;
   };
   return () => {
     const { target = newestTarget(), headers } = session.opensFor ?? {};
     try {
       const made = currentHeaders(target && headersOfTarget(target), headers);
-      return made instanceof Promise ? made.catch(failed) : made;
+      if (!(made instanceof Promise)) return made;
+      session.headersAwaited += 1;
+      return made.catch(failed).finally(() => {
+        session.headersAwaited -= 1;
+      });
     } catch (error) {
       return failed(error);
     }
@@ -35,9 +40,11 @@ export function headersOf<C>(
 
 /** What a failed open says to the breakers. One that the caller's own code failed says nothing. */
 export function verdictOf<C>(session: Session<C>, cause: unknown): BreakerVerdict {
+  // Its time ran out while it waited for them.
+  if (cause instanceof DeadlineError && session.headersAwaited > 0) return { vote: 'none' };
   let each = cause;
   for (let depth = 0; depth < MAX_DEPTH && each !== undefined; depth += 1) {
-    if (each === session.headersError) return { vote: 'none' };
+    if (each === session.callersError) return { vote: 'none' };
     each = (each as { cause?: unknown } | null)?.cause;
   }
   return judge(observe(cause, { during: 'open', withSessionId: false })).breaker;

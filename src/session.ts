@@ -32,8 +32,10 @@ export class Session<C> implements Slot<Session<C>> {
   opensFor: AcquireRequest | undefined = undefined;
   /** What its breakers know its open by; unset where they are switched off. */
   attempt: Attempt | undefined = undefined;
-  /** While it opens: what the caller's own headers function threw. */
-  headersError: unknown = undefined;
+  /** What the caller's own headers function threw last, or its credentials failed with. */
+  callersError: unknown = undefined;
+  /** Answers of that function that are waited for. */
+  headersAwaited = 0;
   /** When its open began. */
   readonly openingAt: number;
   /** Set when its open succeeded, let go when it is gone. */

@@ -158,4 +158,20 @@ describe('what is of one caller holds back nobody else', () => {
     connector.gates = {};
     expect((await lease(BOB)).reused).toBe(false);
   });
+
+  test('a headers function that never answers does not', async () => {
+    const { pool, clock, connector, lease } = makePool({ breaker, connectTimeoutMs: 100 });
+    connector.gates = { open: 'never' };
+    const target = as('eve', { headers: () => new Promise(() => {}) });
+    for (let count = 0; count < 2 * breaker.failureThreshold; count += 1) {
+      const failed = watch(pool.acquire(target));
+      await clock.settle();
+      void connector.last.context.headers();
+      await clock.advance(6_000);
+      expect(failed.error).toMatchObject({ code: 'OPEN_FAILED', kind: 'timeout' });
+    }
+    expect(pool.stats().totals.circuitsOpened).toBe(0);
+    connector.gates = {};
+    expect((await lease(BOB)).reused).toBe(false);
+  });
 });

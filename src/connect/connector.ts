@@ -76,6 +76,12 @@ export interface ConnectContext extends SessionHandlers {
   readonly worn?: () => void;
   /** To be called when the server asks to be left alone, for so long (`Retry-After`). */
   readonly throttled?: (retryAfterMs: number) => void;
+  /**
+   * To be called when the caller's own credentials could not be had: what its `authProvider` threw,
+   * or its authorization server. An open that fails with that error, or with one whose cause it is,
+   * says nothing of the server, and holds nobody's opens back.
+   */
+  readonly credentialsFailed?: (error: unknown) => void;
 }
 
 /**

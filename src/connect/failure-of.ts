@@ -2,7 +2,7 @@
 // foreign one threw: from structure only, never by `instanceof`, for errors cross copies of
 // libraries. Pure. What it means is for `policy/failure.ts` to say.
 
-import type { Observation, ObservedKind } from '../policy/failure.ts';
+import { asksForSignIn, type Observation, type ObservedKind } from '../policy/failure.ts';
 
 /** What is known beside the error. */
 export interface Circumstances {
@@ -80,10 +80,10 @@ function foreign(error: unknown, isToldAll: boolean): Seen {
 
 /** What one error of a chain of causes says; `undefined`: nothing. */
 function seenIn(error: Record<string, unknown>): Seen | undefined {
-  const { code, name, errors, message } = error;
+  const { code, errors, message } = error;
   const status = statusOf(error);
   if (status !== undefined) return refusal(error, status, reachOf(status));
-  if (name === 'UnauthorizedError') return { ...seenAs('http', 'refused'), status: 401 };
+  if (asksForSignIn(error)) return { ...seenAs('http', 'refused'), status: 401 };
   if (message === 'Not connected') return seenAs('closed', 'not-written');
   if (isRefused(error, 0)) return seenAs('refused', 'not-written');
   if (Array.isArray(errors) && errors.length > 0 && errors.every(isUnreached)) {

@@ -72,6 +72,7 @@ export class HttpSession implements Connection<Client> {
       {
         dispatchers: dispatchers.hold(),
         flows: shared.flows,
+        onCredentialsFailed: (error) => context.credentialsFailed?.(error),
         isIdle: () => this.#lent.size === 0,
         onLost: (error) => this.#link.fate.forgotten(error),
         clearsFailedCalls: true,

@@ -6,6 +6,7 @@ import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.
 import type { OAuthTokens } from '@modelcontextprotocol/sdk/shared/auth.js';
 import type { Clock } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
+import { asksForSignIn } from '../policy/failure.ts';
 import type { AnswerHead } from './answer-reader.ts';
 import { type FlowAim, readChallenge, runAuthorizationFlow } from './authorization-flow.ts';
 import type { DispatcherHold } from './dispatchers.ts';
@@ -19,6 +20,8 @@ export interface AuthorizationOptions {
   readonly dispatchers: Pick<DispatcherHold, 'another'>;
   /** Shared with the other sessions of this provider. Default: its own. */
   readonly flows?: ProviderFlows | undefined;
+  /** Told what the provider threw, or a flow failed with that asks for no sign-in. */
+  readonly onFailed?: ((error: unknown) => void) | undefined;
   readonly clock: Clock;
 }
 
@@ -62,7 +65,7 @@ export class Authorization {
    */
   async header(): Promise<string | undefined> {
     this.#assertOpen();
-    return headerOf(this.#options.provider);
+    return this.#own(headerOf(this.#options.provider));
   }
 
   /**
@@ -77,8 +80,8 @@ export class Authorization {
   ): Promise<boolean> {
     this.#assertOpen();
     const challenge = challengeOf(head);
-    if (head.status === 401) return this.#onUnauthorized(challenge, sentHeader, history);
-    if (head.status === 403) return this.#onForbidden(challenge, sentHeader, history);
+    if (head.status === 401) return this.#own(this.#onUnauthorized(challenge, sentHeader, history));
+    if (head.status === 403) return this.#own(this.#onForbidden(challenge, sentHeader, history));
     return false;
   }
 
@@ -104,6 +107,16 @@ export class Authorization {
     this.#isClosed = true;
     for (const reject of this.#waits) reject(closedError());
     this.#flows.leave(this, closedError());
+  }
+
+  /** Tells of a failure that is the caller's own. That somebody has to sign in, the server says. */
+  async #own<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (!asksForSignIn(error)) this.#options.onFailed?.(error);
+      throw error;
+    }
   }
 
   async #onUnauthorized(

@@ -87,6 +87,7 @@ export class StreamableHttpTransport implements Transport {
           provider: authProvider,
           dispatchers: this.#dispatchers,
           flows: wiring.flows?.of(authProvider),
+          onFailed: wiring.onCredentialsFailed,
           clock,
         }),
       sessionId: options.sessionId,

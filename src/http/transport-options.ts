@@ -76,6 +76,8 @@ export interface TransportWiring {
   readonly dispatchers?: DispatcherHold | undefined;
   /** OAuth flows, shared with other sessions of the same provider. Default: its own. */
   readonly flows?: ProviderFlowsMap | undefined;
+  /** The provider threw `error`, or a flow failed with it that asks for no sign-in. */
+  readonly onCredentialsFailed?: ((error: unknown) => void) | undefined;
   /** Whether nobody uses the session at the moment: see `NotificationStream`. Default: never. */
   readonly isIdle?: (() => boolean) | undefined;
   /**

@@ -37,6 +37,7 @@ const TOLD: ReadonlyMap<unknown, FailureKind> = new Map<unknown, FailureKind>([
   ['MESSAGE_TOO_LARGE', 'protocol'],
   ['TIMEOUT', 'timeout'],
 ]);
+const SIGN_IN = 'UnauthorizedError';
 /** How deep causes are followed. Bound: a cyclic chain of causes must not loop. */
 const MAX_DEPTH = 8;
 
@@ -203,9 +204,7 @@ function describe(error: Record<string, unknown>): Omit<Failure, 'errorName'> | 
   if (http !== undefined) {
     return { kind: http === 401 || http === 403 ? 'unauthorized' : 'http', status: http };
   }
-  if (name === 'UnauthorizedError' || nameOf(error) === 'UnauthorizedError') {
-    return { kind: 'unauthorized' };
-  }
+  if (asksForSignIn(error)) return { kind: 'unauthorized' };
   if (typeof code === 'number') return { kind: 'protocol', errorCode: String(code) };
   if (name === 'ZodError' || name === 'SyntaxError') return { kind: 'protocol' };
   if (typeof code !== 'string') return undefined;
@@ -213,6 +212,10 @@ function describe(error: Record<string, unknown>): Omit<Failure, 'errorName'> | 
   if (TIMED_OUT.has(code)) return { kind: 'timeout', errorCode: code };
   return BROKEN.test(code) ? { kind: 'network', errorCode: code } : undefined;
 }
+
+/** The SDK's `UnauthorizedError`, which goes by the name of its class alone. */
+export const asksForSignIn = (error: unknown): boolean =>
+  nameOf(error) === SIGN_IN || (isRecord(error) && error['name'] === SIGN_IN);
 
 const httpStatus = (value: unknown): number | undefined =>
   typeof value === 'number' && Number.isInteger(value) && value >= 100 && value <= 599

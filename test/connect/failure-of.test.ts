@@ -1,5 +1,6 @@
 // What is observed of the errors of every library that can throw one at us.
 
+import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
 import { StreamableHTTPError } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ErrorCode, McpError } from '@modelcontextprotocol/sdk/types.js';
 import { describe, expect, it } from 'vitest';
@@ -36,6 +37,7 @@ describe('what is observed of a failed request', () => {
       new StreamableHTTPError(400, noSession),
       { kind: 'http', status: 400, speaksOfSession: true },
     ],
+    ['its need of a sign-in', new UnauthorizedError(), { kind: 'http', status: 401 }],
     ['its error that is no HTTP status', new StreamableHTTPError(-1, 'x'), { kind: 'other' }],
     ['its timeout', timeoutOf({ timeout: 10 }), { kind: 'timeout' }],
     ['its total timeout', timeoutOf({ maxTotalTimeout: 10 }), { kind: 'timeout' }],

@@ -172,6 +172,42 @@ describe('a refresh that fails', () => {
   });
 });
 
+describe('opens that fail for one identity’s credentials hold back no other identity', () => {
+  const breaker = { failureThreshold: 2, resetAfterMs: 60_000 };
+
+  test.each([
+    {
+      name: 'a provider that throws',
+      fail: (_server: GuardedServer, provider: MemoryOAuthProvider) => {
+        provider.before.tokens = () => {
+          throw Object.assign(new Error('no token store'), { code: 'ECONNREFUSED' });
+        };
+      },
+    },
+    {
+      name: 'somebody who has to sign in',
+      fail: (server: GuardedServer) => {
+        server.expire();
+        server.oauth.mode = 'broken';
+      },
+    },
+  ])('$name', async ({ fail }) => {
+    const { server, authProvider, pool, target, leases } = await scene(1, { breaker });
+    fail(server, authProvider);
+    leases[0]!.discard();
+    for (let count = 0; count < 4; count += 1) {
+      await expect(pool.acquire(target)).rejects.toMatchObject({
+        code: expect.stringMatching(/OPEN_FAILED|CIRCUIT_OPEN/),
+      });
+      await pause(120);
+    }
+    // Refused by the server, for it knows no such token: it is asked all the same.
+    const headers = { authorization: 'Bearer of bob' };
+    const bob = pool.acquire({ url: server.mcp.url, identity: 'bob', headers });
+    await expect(bob).rejects.toMatchObject({ code: 'OPEN_FAILED', kind: 'unauthorized' });
+  });
+});
+
 describe('a provider or a token endpoint that hangs', () => {
   type Hang = (server: GuardedServer, provider: MemoryOAuthProvider) => void;
   const hangs: readonly { name: string; hang: Hang }[] = [
