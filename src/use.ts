@@ -106,12 +106,17 @@ function replayOf<C>(
   if (client === undefined || lease.request.target.affinity !== undefined) return 'never';
   let isLoss = false;
   let each = error;
-  for (let depth = 0; depth < MAX_DEPTH && each !== undefined; depth += 1) {
-    isLoss ||= isUnexecutedLoss(each);
-    // The connection knows whether it is a loss of this very session. What it throws means no.
-    const replay = isLoss ? ask(() => connection?.replayOf?.(client, each)) : 'never';
-    if (replay !== 'never') return replay;
-    each = (each as { cause?: unknown } | null)?.cause;
+  try {
+    for (let depth = 0; depth < MAX_DEPTH && each !== undefined; depth += 1) {
+      isLoss ||= isUnexecutedLoss(each);
+      // The connection knows whether it is a loss of this very session.
+      const replay = isLoss ? connection?.replayOf?.(client, each) : 'never';
+      // Whatever else it says, a promise or a boolean, is no permission.
+      if (replay === 'once' || replay === 'once-if-reused') return replay;
+      each = (each as { cause?: unknown } | null)?.cause;
+    }
+  } catch {
+    // The connection threw, or the error did when it was read: that means no.
   }
   return 'never';
 }
@@ -120,14 +125,6 @@ const isUnexecutedLoss = (error: unknown): boolean =>
   SessionPoolError.is(error) &&
   error.code === 'SESSION_LOST' &&
   (error as { execution?: unknown }).execution === 'not-executed';
-
-function ask(question: () => Replay | undefined): Replay {
-  try {
-    return question() ?? 'never';
-  } catch {
-    return 'never';
-  }
-}
 
 function split(options: UseOptions | undefined): {
   readonly mayReplay: boolean;

@@ -216,9 +216,12 @@ describe('work whose session is lost', () => {
     expect(using.code).toBe('ACQUIRE_TIMEOUT');
   });
 
-  test('runs once when the connection tells nothing, or throws when asked', async () => {
+  test('runs once when the connection tells nothing, or rubbish, or throws', async () => {
     for (const replayOf of [
       undefined,
+      ...[false, true, 0, null, 'always', Promise.resolve('never')].map(
+        (said) => () => said as never,
+      ),
       () => {
         throw new Error('no');
       },
@@ -242,6 +245,18 @@ describe('work whose session is lost', () => {
       expect([runs, using.error]).toEqual([1, error]);
     }
   });
+});
+
+test('an error that throws when it is read passes through untouched', async () => {
+  const { pool } = makePool();
+  const error = new Proxy(lossOf(), {
+    get() {
+      throw new Error('not to be read');
+    },
+  });
+  const using = pool.use(TARGET, () => Promise.reject(error));
+  const isUntouched = await using.catch((why: unknown) => Object.is(why, error));
+  expect(isUntouched).toBe(true);
 });
 
 test('`replay` is an option of use alone, and checked', async () => {
