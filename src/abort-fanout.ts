@@ -30,8 +30,9 @@ export class AbortFanout {
   readonly #onAbort = (event: Event): void => {
     const signal = event.target as AbortSignal;
     const followers = this.#followers.get(signal);
-    this.#followers.delete(signal);
     signal.removeEventListener('abort', this.#onAbort);
+    // Order: known while they run, so that one that another takes off does not run any more.
     for (const onAbort of followers ?? []) onAbort();
+    this.#followers.delete(signal);
   };
 }

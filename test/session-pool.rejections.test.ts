@@ -124,3 +124,31 @@ test('refusing 20,000 waiters costs no stack for each', async () => {
   expect(closing.state).toBe('fulfilled');
   expect(new Set(waiting.map(({ error }) => error)).size).toBe(1);
 });
+
+test('a warm that ends while a signal is heard does not end twice, and waits are still held', async () => {
+  const fixture = makePool({ maxSessions: 1, breaker: false, gates: { open: 'fails' } });
+  const { pool, clock, connector, lease } = fixture;
+  const failed = watch(pool.acquire(TARGET));
+  await clock.settle();
+  expect(failed.code).toBe('OPEN_FAILED');
+  connector.gates = {};
+  const { signal, abort } = aborting();
+  const waiting = watch(pool.acquire(TARGET, { signal }));
+  const warming = watch(pool.warm(TARGET, 1, { signal }));
+  // The loop lags: the back-off is over, no timer has fired, and another key has all the room.
+  clock.burn(100);
+  const held = await lease(targetOf('other'));
+  abort();
+  await clock.settle();
+  expect([waiting.state, warming.state]).toEqual(['rejected', 'fulfilled']);
+  expect(clock.referencedCount).toBe(0);
+  watch(pool.acquire(targetOf('other')));
+  await clock.settle();
+  expect(clock.referencedCount).toBe(1);
+  held.release();
+});
+
+function aborting(): { signal: AbortSignal; abort: () => void } {
+  const controller = new AbortController();
+  return { signal: controller.signal, abort: () => controller.abort(new Error('enough')) };
+}
