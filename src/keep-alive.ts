@@ -122,8 +122,8 @@ export class KeepAlive<C> {
   /** It is idle again, for as long as before: nobody has used it. */
   #keep(key: KeptAliveKey<C>, session: Session<C>, idleSince: number): void {
     const { ledger, host, upkeep } = key;
-    // One that somebody waits for is theirs, as after a probe for a lease.
-    if (ledger.waiters.size > 0) return key.ready(session, 'probing');
+    // One that somebody waits for is theirs, as after a probe for a lease; one that is to go goes.
+    if (ledger.waiters.size > 0 || session.condemned) return key.ready(session, 'probing');
     ledger.move(session, 'probing', 'idle', host.clock.now());
     ledger.backdate(session, idleSince);
     upkeep.sawIdle(session);

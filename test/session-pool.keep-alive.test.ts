@@ -334,3 +334,25 @@ describe('the budget', () => {
     expect(last.count('probe')).toBe(2);
   });
 });
+
+test('a session that says while it is asked that it wore out goes, also between idle ones', async () => {
+  const { pool, clock, connector, lease, events } = makePool({
+    ...KEEP_ALIVE,
+    ...FOR_EVER,
+    gates: { probe: 'held' },
+  });
+  for (const held of [await lease(), await lease(), await lease()]) {
+    held.release();
+    await clock.advance(100);
+  }
+  await clock.advance(9_500);
+  const [first, worn, last] = connector.sessions;
+  for (const session of [first, last]) session?.let('ok', 'probe');
+  worn?.context.worn?.();
+  await clock.settle();
+  expect(worn?.let('ok', 'probe')).toBe(1);
+  await clock.settle();
+  expect(reasonsOf(events)).toEqual(['worn']);
+  expect(worn?.count('sever')).toBe(1);
+  expect(pool.stats().sessions.idle).toBe(2);
+});

@@ -293,3 +293,32 @@ test.each([
   held.release();
   await expect(lease()).resolves.toMatchObject({ reused: true });
 });
+
+test.each([
+  ['by a predicate', ({ state }: SessionInfo) => state === 'opening'],
+  ['with all others', undefined],
+])(
+  'a session retired %s while it opens goes when it comes, also behind idle ones',
+  async (_, which) => {
+    const { pool, clock, connector, lease } = makePool({ gates: { open: 'held' } });
+    const controller = new AbortController();
+    const aborted = watch(pool.acquire(TARGET, { signal: controller.signal }));
+    await clock.settle();
+    const late = connector.last;
+    controller.abort();
+    expect(pool.retire(which)).toBe(1);
+    connector.gates = {};
+    const waiting = [watch(pool.acquire(TARGET)), watch(pool.acquire(TARGET))];
+    await clock.settle();
+    for (const { value } of waiting) value?.release();
+    await clock.settle();
+    for (const { value } of waiting) value?.release();
+    expect(aborted.state).toBe('rejected');
+    expect(pool.stats().sessions).toMatchObject({ opening: 1, idle: 1 });
+    late.let('ok', 'open');
+    await clock.settle();
+    expect(late.count('sever')).toBe(1);
+    expect(pool.stats().sessions.idle).toBe(1);
+    expect((await lease()).reused).toBe(true);
+  },
+);
