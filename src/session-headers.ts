@@ -42,10 +42,20 @@ export function headersOf<C>(
 export function verdictOf<C>(session: Session<C>, cause: unknown): BreakerVerdict {
   // Its time ran out while it waited for them.
   if (cause instanceof DeadlineError && session.headersAwaited > 0) return { vote: 'none' };
-  let each = cause;
-  for (let depth = 0; depth < MAX_DEPTH && each !== undefined; depth += 1) {
-    if (each === session.callersError) return { vote: 'none' };
-    each = (each as { cause?: unknown } | null)?.cause;
-  }
+  if (isOf(session.callersError, cause)) return { vote: 'none' };
   return judge(observe(cause, { during: 'open', withSessionId: false })).breaker;
+}
+
+/** Whether `error` has `origin` among its causes. */
+function isOf(origin: unknown, error: unknown): boolean {
+  try {
+    let each = error;
+    for (let depth = 0; depth < MAX_DEPTH && each !== undefined; depth += 1) {
+      if (each === origin) return true;
+      each = (each as { cause?: unknown } | null)?.cause;
+    }
+  } catch {
+    // Its members throw when they are read: it is none of ours.
+  }
+  return false;
 }

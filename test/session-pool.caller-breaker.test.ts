@@ -175,3 +175,21 @@ describe('what is of one caller holds back nobody else', () => {
     expect((await lease(BOB)).reused).toBe(false);
   });
 });
+
+test('a pause that is no number is none, whoever asks for it', async () => {
+  const { pool, clock, connector, lease } = makePool({ breaker });
+  connector.gates = { open: 'fails' };
+  connector.openError = httpError(429, Number.NaN);
+  const failed = watch(pool.acquire(ADA));
+  await clock.settle();
+  expect(failed.code).toBe('OPEN_FAILED');
+  connector.gates = {};
+  const held = lease(ADA);
+  await clock.advance(100);
+  for (const rubbish of [Number.NaN, -1, '5', {}, undefined]) {
+    connector.last.context.throttled?.(rubbish as number);
+  }
+  (await held).discard();
+  expect((await lease(ADA)).reused).toBe(false);
+  expect(pool.stats().totals.circuitsOpened).toBe(0);
+});

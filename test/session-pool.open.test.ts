@@ -263,3 +263,31 @@ describe('a session that is lost', () => {
     expect(connector.sessions).toHaveLength(2);
   });
 });
+
+describe('what throws when it is read', () => {
+  const unreadable = (): Error =>
+    Object.defineProperty(new Error('x'), 'code', {
+      get() {
+        throw new Error('not to be read');
+      },
+    });
+
+  test('as the failure of an open is one, with a cause', async () => {
+    const { pool, clock, connector } = makePool({ gates: { open: 'fails' } });
+    connector.openError = unreadable();
+    const failed = watch(pool.acquire(TARGET));
+    await clock.settle();
+    expect(failed.error).toMatchObject({ code: 'OPEN_FAILED', kind: 'other' });
+    expect((failed.error as Error).cause).toBe(connector.openError);
+    expect(pool.stats().sessions.opening).toBe(0);
+  });
+
+  test('as the cause of a loss does not keep the session', async () => {
+    const { pool, clock, connector, lease } = makePool();
+    const held = await lease();
+    connector.last.lost.abort(new Error('lost', { cause: unreadable() }));
+    await clock.settle();
+    await expect(held.client.call()).rejects.toMatchObject({ code: 'SESSION_LOST' });
+    expect(pool.stats()).toMatchObject({ sessions: { leased: 0 }, totals: { lost: 1 } });
+  });
+});

@@ -39,8 +39,17 @@ const MAX_DEPTH = 8;
 /** Observes the end of a request that failed with `error`. */
 export function observe(error: unknown, known: Circumstances): Observation {
   const { during, withSessionId, aborted = false, isAnswer = false, isToldAll = false } = known;
-  const seen = isAnswer ? seenAs('answer') : (ownWord(error) ?? foreign(error, isToldAll));
+  const seen = isAnswer ? seenAs('answer') : seenOf(error, isToldAll);
   return { during, withSessionId, aborted, ...seen };
+}
+
+function seenOf(error: unknown, isToldAll: boolean): Seen {
+  try {
+    return ownWord(error) ?? foreign(error, isToldAll);
+  } catch {
+    // What was thrown may be anything, also an object whose members throw when they are read.
+    return seenAs('other');
+  }
 }
 
 /** The HTTP status an error carries: SDK 1 puts it into `code`, SDK 2 and others into `status`. */
@@ -119,7 +128,9 @@ function refusal(error: Record<string, unknown>, status: number, reach: Seen['re
     status,
     reach,
     speaksOfSession: typeof text === 'string' && /session/i.test(text),
-    retryAfterMs: typeof retryAfterMs === 'number' ? retryAfterMs : undefined,
+    // A date read as a number is none.
+    retryAfterMs:
+      typeof retryAfterMs === 'number' && !Number.isNaN(retryAfterMs) ? retryAfterMs : undefined,
   };
 }
 

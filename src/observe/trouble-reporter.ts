@@ -2,7 +2,7 @@
 // handlers throw. A peer can cause any number of these, so they are all counted and few are told.
 
 import type { Clock } from '../clock.ts';
-import { type Failure, failureOf } from '../policy/failure.ts';
+import { failureOf } from '../policy/failure.ts';
 import type { Totals } from './metrics.ts';
 import type { Outbox } from './outbox.ts';
 
@@ -38,16 +38,7 @@ export class TroubleReporter {
     const count = this.#totals.troubles - this.#toldCount;
     this.#toldAt = now;
     this.#toldCount = this.#totals.troubles;
-    const [server, failure] = [this.#serverOf(key), readFailure(error)];
+    const [server, failure] = [this.#serverOf(key), failureOf(error, false)];
     this.#outbox.emit({ type: 'session-trouble', key, server, failure, count });
-  }
-}
-
-/** What a handler threw may be anything, also an object whose members throw when they are read. */
-function readFailure(error: unknown): Failure {
-  try {
-    return failureOf(error, false);
-  } catch {
-    return failureOf(undefined, false);
   }
 }

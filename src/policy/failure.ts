@@ -181,8 +181,19 @@ const keep = (execution: Verdict['execution']): Verdict => ({
   breaker: NONE,
 });
 
-/** Describes a failed open. `timedOut`: our own deadline ended it. */
+/**
+ * Describes a failed open. `timedOut`: our own deadline ended it. What was thrown may be anything,
+ * also an object whose members throw when they are read.
+ */
 export function failureOf(error: unknown, timedOut: boolean): Failure {
+  try {
+    return readFailure(error, timedOut);
+  } catch {
+    return { kind: 'other', errorName: typeof error };
+  }
+}
+
+function readFailure(error: unknown, timedOut: boolean): Failure {
   const errorName = nameOf(error);
   if (timedOut) return { kind: 'timeout', errorName };
   let cause = error;

@@ -11,6 +11,11 @@ import { type HttpFailureCode, HttpRequestError } from '../../src/http/http-requ
 const refused = { code: 'ECONNREFUSED', syscall: 'connect' };
 const cyclic: { cause?: unknown } = {};
 cyclic.cause = cyclic;
+const unreadable = Object.defineProperty(new Error('x'), 'code', {
+  get() {
+    throw new Error('not to be read');
+  },
+});
 const fetchFailed = (cause: unknown): Error => new TypeError('fetch failed', { cause });
 const timeoutOf = (data: object): McpError =>
   McpError.fromError(ErrorCode.RequestTimeout, 'Request timed out', data) as McpError;
@@ -83,6 +88,11 @@ describe('what is observed of a failed request', () => {
     // Ours
     ['404', own(404, unsent), { kind: 'http', status: 404, reach: 'refused' }],
     ['503', own(503, { retryAfterMs: 5 }), { kind: 'http', retryAfterMs: 5, ...written }],
+    [
+      '429 with a date for a number',
+      own(429, { retryAfterMs: Number.NaN }),
+      { kind: 'http', retryAfterMs: undefined },
+    ],
     ['400', own(400, { ...unsent, body: noSession }), { status: 400, speaksOfSession: true }],
     ['400 about rain', own(400, { ...unsent, body: 'rain' }), { speaksOfSession: false }],
     ['refused', own('CONNECT_FAILED', { ...unsent, cause: refused }), { kind: 'refused' }],
@@ -119,6 +129,10 @@ describe('what is observed of a failed request', () => {
     const headersFunction = observe(fetchFailed(refused), { ...call, isToldAll: true });
     expect(headersFunction).toMatchObject({ kind: 'other', reach: 'not-written' });
     expect(observe(own('RESPONSE_CUT'), { ...call, isToldAll: true }).kind).toBe('cut');
+  });
+
+  it('is nothing in particular when the error throws as it is read', () => {
+    expect(observe(unreadable, call)).toMatchObject({ kind: 'other', ...written });
   });
 
   it('has an HTTP status only where the number can be one', () => {

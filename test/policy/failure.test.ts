@@ -10,6 +10,11 @@ const wrapping = (cause: unknown): Error => new TypeError('fetch failed', { caus
 class UnauthorizedError extends Error {}
 const cyclic = new Error('cyclic');
 cyclic.cause = cyclic;
+const unreadable = Object.defineProperty(new Error('x'), 'code', {
+  get() {
+    throw new Error('not to be read');
+  },
+});
 
 describe('failureOf', () => {
   test.each([
@@ -76,6 +81,7 @@ describe('failureOf', () => {
     { name: 'null', error: null, kind: 'other' },
     { name: 'an object without a prototype', error: Object.create(null) as unknown, kind: 'other' },
     { name: 'a cycle of causes', error: cyclic, kind: 'other' },
+    { name: 'an object that throws when it is read', error: unreadable, kind: 'other' },
     { name: 'a code that is no code of ours', error: withCode('secret words'), kind: 'other' },
     { name: 'a status that is none', error: withCode(99), kind: 'protocol' },
   ])('$name: $kind', ({ error, kind, status }) => {
