@@ -208,12 +208,15 @@ export class Opener<C> implements GatedKey {
     session.connection = connection;
     session.canProbe = connection.probe !== undefined;
     const now = host.clock.now();
-    if (connection.lost?.aborted === true) {
+    const { lost } = connection;
+    // Worn before it was ever lent, it would be opened again at once, without a back-off.
+    if (lost?.aborted === true || session.retireReason === 'worn') {
       ledger.move(session, 'opening', 'gone', now);
       session.connection = undefined;
-      this.#takeDownLate(connection);
-      this.#answer(session, initiator, connection.lost.reason);
-      return;
+      const cause = lost?.aborted ? lost.reason : new Error('The session wore out as it opened');
+      // Order: answered first, for foreign code in its teardown may have the key dropped.
+      this.#answer(session, initiator, cause);
+      return this.#takeDownLate(connection);
     }
     if (session.attempt !== undefined) this.#gate?.opened(session.attempt, now);
     session.expiresAt = expiryOf(now, this.#key.limits.maxLifetimeMs, host.random());
@@ -221,7 +224,7 @@ export class Opener<C> implements GatedKey {
     if (session.canProbe && keepAliveMs !== Number.POSITIVE_INFINITY) {
       session.keepAliveAfterMs = keepAliveAfter(keepAliveMs, host.random());
     }
-    this.#watch(session, connection.lost);
+    this.#watch(session, lost);
     this.#failures = 0;
     this.lastFailure = undefined;
     report.opened(now - session.openingAt);

@@ -204,15 +204,28 @@ describe('a session that wore out', () => {
     expect(nested.got.client.session.id).toBe('session-1');
   });
 
-  test('is not lent when it wore out while it was opened', async () => {
-    const { connector, pool, clock, lease } = makePool({ gates: { open: 'held' } });
+  test('is a failed open when it wore out while it was opened, and not lent', async () => {
+    const { connector, pool, clock } = makePool({ gates: { open: 'held' } });
     const acquired = watch(pool.acquire(TARGET));
     await clock.settle();
     connector.last.context.worn?.();
-    connector.gates = {};
     connector.last.let('ok', 'open');
     await clock.settle();
-    expect(acquired.got.client.session.id).toBe('session-1');
-    expect((await lease()).reused).toBe(false);
+    expect(acquired.error).toMatchObject({ code: 'OPEN_FAILED', cause: expect.any(Error) });
+    expect(connector.last.count('sever')).toBe(1);
+    expect(pool.stats().sessions).toMatchObject({ idle: 0, closing: 0 });
+  });
+
+  test('does not make the key open without end when all wear out as they open', async () => {
+    const { connector, pool, clock } = makePool({ breaker: false });
+    connector.onOpen = ({ context }) => {
+      expect(connector.sessions.length).toBeLessThan(50);
+      context.worn?.();
+    };
+    const waiting = Array.from({ length: 20 }, () => watch(pool.acquire(TARGET)));
+    await clock.settle();
+    expect(connector.sessions.length).toBeLessThan(5);
+    await clock.advance(30_000);
+    expect(waiting.every(({ state }) => state === 'rejected')).toBe(true);
   });
 });
