@@ -190,9 +190,7 @@ export class SessionPool<C = Client> {
     const now = this.#host.clock.now();
     const scope = { filter, leasedNow: options.leased === 'now', now, keyMaker: this.#keyMaker };
     const plans = Array.from(this.#subPools.values(), (subPool) => planRetire(subPool, scope));
-    let count = 0;
-    for (const carryOut of plans) count += carryOut();
-    return count;
+    return plans.reduce((count, carryOut) => count + carryOut(), 0);
   }
 
   /** Counts as of now, as plain data. `perKey` adds a row per key. */
@@ -247,7 +245,9 @@ export class SessionPool<C = Client> {
   }
 
   #turnEnded(subPool: SubPool<C> | undefined): void {
-    if (subPool?.isEmpty === true && this.#subPools.delete(subPool.key.id)) {
+    // By identity: one that was dropped may still be told of a change, when its key is made anew.
+    if (subPool?.isEmpty === true && this.#subPools.get(subPool.key.id) === subPool) {
+      this.#subPools.delete(subPool.key.id);
       this.#host.breakers?.leave(subPool.key);
     }
     this.#host.breakers?.settle();

@@ -9,8 +9,9 @@ import { KeyReporter } from '../src/observe/key-reporter.ts';
 import { noTotals } from '../src/observe/metrics.ts';
 import { Outbox } from '../src/observe/outbox.ts';
 import type { KeyId } from '../src/policy/session-key.ts';
+import { as, BOB } from './support/breaker-fixture.ts';
 import { ManualClock } from './support/manual-clock.ts';
-import { makePool, targetOf, watch } from './support/pool-fixture.ts';
+import { makePool, type Outcome, targetOf, watch } from './support/pool-fixture.ts';
 
 const MEMORY_MS = 60_000;
 const refused = { vote: 'failure', scope: 'endpoint+identity' } as const;
@@ -164,4 +165,52 @@ test('a pool has forgotten everything of refused strangers after a while', async
   expect(pool.stats().keys).toBe(0);
   expect(breakers.size).toBe(0);
   expect(clock.pendingCount).toBe(0);
+});
+
+describe('a key that is dropped while others are told of a circuit', () => {
+  const breaker = { failureThreshold: 1, resetAfterMs: 60 };
+
+  test('takes nothing of the one that was made anew in its place', async () => {
+    const { pool, clock, connector, lease } = makePool({ breaker, idleTimeoutMs: 150 });
+    (await lease(as('ada'))).release();
+    connector.gates = { open: 'fails' };
+    const failed = watch(pool.acquire(BOB));
+    await clock.settle();
+    expect(failed.code).toBe('OPEN_FAILED');
+    clock.burn(65);
+    connector.gates = { open: 'held' };
+    const trial = watch(pool.acquire(as('eve')));
+    await clock.settle();
+    // The loop lags: Bob's back-off and Ada's session are over, and no timer has fired.
+    clock.burn(100);
+    let anew: Outcome<unknown> | undefined;
+    connector.onFence = () => {
+      pool.retire({ identity: 'bob' });
+      anew = watch(pool.acquire(BOB, { timeoutMs: 500 }));
+    };
+    connector.gates = { open: 'never' };
+    connector.last.let('ok');
+    await clock.settle();
+    expect([trial.state, anew?.state]).toEqual(['fulfilled', 'pending']);
+    expect(pool.stats().keys).toBe(2);
+    await clock.advance(500);
+    expect(anew?.code).toBe('ACQUIRE_TIMEOUT');
+    const closing = watch(pool.close());
+    await clock.advance(5_010);
+    expect(closing.state).toBe('fulfilled');
+  });
+
+  test('leaves no circuit behind that nobody forgets', async () => {
+    const { pool, clock, connector } = makePool({ breaker, gates: { open: 'held' } });
+    const controller = new AbortController();
+    const waiting = watch(pool.acquire(BOB, { signal: controller.signal }));
+    await clock.settle();
+    controller.abort();
+    connector.last.lost.abort(new Error('lost at once'));
+    connector.onFence = () => pool.retire();
+    connector.last.let('ok');
+    await clock.advance(200_000);
+    expect(waiting.state).toBe('rejected');
+    expect(pool.stats()).toMatchObject({ keys: 0, circuits: { open: 0, halfOpen: 0 } });
+  });
 });
