@@ -29,7 +29,6 @@ export function wearOut<C>(key: DoubtingKey<C>, session: Session<C>): void {
   doubtSiblings(key, session);
   // One with affinity holds what somebody will come back for: it is kept as long as it answers.
   if (key.key.affinity !== undefined) doubt(key, session);
-  else if (session.state === 'idle') key.takeDown(session, 'worn');
   else key.condemn(session, 'worn');
   key.advance();
 }

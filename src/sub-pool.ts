@@ -190,11 +190,11 @@ export class SubPool<C>
     this.host.crew.tearDown(connection, loss, (outcome) => this.#gone(session, reason, outcome));
   }
 
-  /** Lets a session take no further lease; it goes when it is ready to. */
+  /** Lets a session take no further lease; it goes when it is ready to, or now if it is. */
   condemn(session: Session<C>, reason: RetireReason): void {
-    if (session.state === 'leased' && session.leaseCount === 0) {
-      return this.takeDown(session, reason);
-    }
+    const { state, leaseCount } = session;
+    const isReady = state === 'idle' || (state === 'leased' && leaseCount === 0);
+    if (isReady) return this.takeDown(session, reason);
     session.retireReason ??= reason;
     this.ledger.condemn(session);
   }

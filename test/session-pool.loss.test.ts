@@ -229,3 +229,20 @@ describe('a session that wore out', () => {
     expect(waiting.every(({ state }) => state === 'rejected')).toBe(true);
   });
 });
+
+test('a shared session that does not answer goes, also when it idles between others by then', async () => {
+  const { connector, lease, pool, clock } = makePool({ gates: { probe: 'held' } });
+  const held = [];
+  for (let count = 0; count < 8; count += 1) held.push(await lease(SHARED));
+  const [first, silent, last, worn] = connector.sessions;
+  worn?.context.worn?.();
+  await clock.settle();
+  for (const session of [first, silent, last]) {
+    for (const each of held) if (each.client.session === session) each.release();
+  }
+  expect(pool.stats().sessions).toMatchObject({ idle: 3, leased: 1 });
+  silent?.let('fails', 'probe');
+  await clock.settle();
+  expect(silent?.count('sever')).toBe(1);
+  expect(pool.stats()).toMatchObject({ sessions: { idle: 2 }, totals: { probeFailed: 1 } });
+});
