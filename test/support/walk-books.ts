@@ -198,7 +198,9 @@ export class WalkBooks {
         fail(`I4: ${group.name} waits beside an open circuit`);
       }
       const hasRoom = total < this.#limits.maxSessions && totalOf(row) < group.maxSessions;
-      if (circuit === 'due' && missing > 0 && hasRoom && idle === 0) {
+      // A trial waits, too, until no more are being opened than may be.
+      const mayOpen = hasRoom && opening < this.#limits.maxOpening;
+      if (circuit === 'due' && missing > 0 && mayOpen && idle === 0) {
         fail(`I4: ${group.name} waits for a trial that is due`);
       }
       if (circuit !== 'closed') continue;
