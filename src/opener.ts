@@ -10,7 +10,6 @@ import type {
   Connector,
   SessionHandlers,
 } from './connect/connector.ts';
-import { observe } from './connect/failure-of.ts';
 import { type DoubtingKey, doubtSiblings, wearOut } from './doubt.ts';
 import { type CircuitOpenError, OpenError } from './errors.ts';
 import { invariant, present } from './invariant.ts';
@@ -20,7 +19,7 @@ import { Loss } from './loss.ts';
 import type { KeyReporter } from './observe/key-reporter.ts';
 import { DeadlineError, openSession } from './open-session.ts';
 import { openBackoffMs } from './policy/backoff.ts';
-import { failureOf, judge } from './policy/failure.ts';
+import { failureOf } from './policy/failure.ts';
 import type { KeyLimits } from './policy/key-limits.ts';
 import { type Ledger, sessionCount } from './policy/ledger.ts';
 import { expiryOf } from './policy/retirement.ts';
@@ -28,7 +27,7 @@ import { poolHandlers } from './pool-handlers.ts';
 import type { PoolHost } from './pool-host.ts';
 import { type QueueKey, refuse } from './queue.ts';
 import { Session } from './session.ts';
-import { headersOf, verdictOf } from './session-headers.ts';
+import { headersOf, tellsOfServer, verdictOf } from './session-headers.ts';
 import type { SessionTarget } from './target.ts';
 import { Waiter } from './waiter.ts';
 
@@ -236,18 +235,11 @@ export class Opener<C> implements GatedKey {
     if (lost === undefined) return;
     const onLost = (): void => {
       doubtSiblings(this.#key, session);
-      this.#lost(lost.reason);
+      if (tellsOfServer(lost.reason)) this.#gate?.unreached(this.#key.host.clock.now());
       this.#key.lost(session, lost.reason);
     };
     lost.addEventListener('abort', onLost, { once: true });
     session.unwatch = () => lost.removeEventListener('abort', onLost);
-  }
-
-  /** A session that was lost because the server could not be reached tells as much as an open. */
-  #lost(reason: unknown): void {
-    const cause = (reason as { cause?: unknown } | undefined)?.cause;
-    const { breaker } = judge(observe(cause, { during: 'call', withSessionId: true }));
-    if (breaker.vote === 'failure') this.#gate?.unreached(this.#key.host.clock.now());
   }
 
   #failed(session: Session<C>, initiator: Initiator, cause: unknown): void {

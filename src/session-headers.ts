@@ -1,5 +1,5 @@
-// The headers of a session's traffic without a lease, and what a failed open says to the breakers,
-// which is nothing when it was the caller's own headers function that failed or did not answer.
+// The headers of a session's traffic without a lease, and what a failed open or a lost session says to
+// the breakers: nothing when it was the caller's own headers function that failed or did not answer.
 
 import { currentHeaders, headersOf as headersOfTarget } from './acquire-request.ts';
 import { observe } from './connect/failure-of.ts';
@@ -44,6 +44,13 @@ export function verdictOf<C>(session: Session<C>, cause: unknown): BreakerVerdic
   if (cause instanceof DeadlineError && session.headersAwaited > 0) return { vote: 'none' };
   if (isOf(session.callersError, cause)) return { vote: 'none' };
   return judge(observe(cause, { during: 'open', withSessionId: false })).breaker;
+}
+
+/** Whether a session was lost because the server could not be reached: as telling as an open. */
+export function tellsOfServer(lostReason: unknown): boolean {
+  const cause = (lostReason as { cause?: unknown } | undefined)?.cause;
+  const { breaker } = judge(observe(cause, { during: 'call', withSessionId: true }));
+  return breaker.vote === 'failure';
 }
 
 /** Whether `error` has `origin` among its causes. */
