@@ -1,5 +1,6 @@
-// The headers of a session's traffic without a lease, and what a failed open or a lost session says to
-// the breakers: nothing when it was the caller's own headers function that failed or did not answer.
+// The headers of a session's traffic without a lease, and what a failed open or a lost session says
+// to the breakers: nothing when it was the caller's own headers function that failed or did not
+// answer.
 
 import { currentHeaders, headersOf as headersOfTarget } from './acquire-request.ts';
 import { observe } from './connect/failure-of.ts';
