@@ -99,7 +99,7 @@ export class Gate {
     if (verdict.vote === 'failure' && verdict.scope === 'endpoint') {
       endpoint.lastFailure = failure;
       this.#change(endpoint, now, (breaker, random) =>
-        breaker.failed(attempt.endpoint, now, random()),
+        breaker.failed(attempt.endpoint, now, random(), details.elapsedMs),
       );
     } else if (verdict.vote === 'failure' || verdict.vote === 'throttle') {
       caller.lastFailure = failure;
@@ -107,7 +107,7 @@ export class Gate {
       if (verdict.vote === 'throttle') this.throttled(verdict.retryAfterMs, now);
       else {
         this.#change(caller, now, (breaker, random) =>
-          breaker.failed(attempt.caller, now, random()),
+          breaker.failed(attempt.caller, now, random(), details.elapsedMs),
         );
       }
     }

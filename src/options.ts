@@ -91,9 +91,9 @@ export interface SessionPoolOptions<C = Client> {
    * When `failureThreshold` opens in a row have failed (integer, minimum 1, default: 5), no more
    * are tried for `resetAfterMs` (minimum 1, default: 60,000; ± 10 % by chance), from the last one:
    * who needs an open gets `CIRCUIT_OPEN`. Then a single one is on trial. Failures within 50 ms
-   * count as one. Counted per endpoint, refused credentials per endpoint and identity; 429 or 503
-   * with `Retry-After` holds that identity back at once, for so long. Open sessions are lent all
-   * the same. `false`: never. Default: `{}`.
+   * count as one, unless they took a second. Counted per endpoint, refused credentials per endpoint
+   * and identity; 429 or 503 with `Retry-After` holds that identity back at once, for so long. Open
+   * sessions are lent all the same. `false`: never. Default: `{}`.
    */
   readonly breaker?: Partial<BreakerRules> | false | undefined;
   /** Refuses targets without `identity` (`IDENTITY_REQUIRED`). Default: `false`. */

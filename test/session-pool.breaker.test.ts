@@ -68,6 +68,19 @@ describe('when opens fail in a row', () => {
     expect((await fixture.lease(OTHER)).reused).toBe(false);
   });
 
+  test('one that hangs does not hold all the room of the pool for long either', async () => {
+    const { pool, clock, connector } = makePool({ maxSessions: 8, connectTimeoutMs: 10_000 });
+    connector.gates = (_, target) => (target === OTHER ? {} : { open: 'never' });
+    const stuck = Array.from({ length: 40 }, (_, n) => watch(pool.acquire(as(`user-${n}`))));
+    const other = watch(pool.acquire(OTHER));
+    await clock.advance(10_000);
+    expect(other.state).toBe('fulfilled');
+    const told = (code: string): number => stuck.filter((each) => each.code === code).length;
+    expect([told('OPEN_FAILED'), told('CIRCUIT_OPEN')]).toEqual([8, 28]);
+    // Those that took the room of the first four failures: the fifth opened the circuit.
+    expect(pool.stats()).toMatchObject({ waiting: 4, sessions: { opening: 4 } });
+  });
+
   test('with `breaker: false`, every acquire is an open', async () => {
     const fixture = makePool({ breaker: false });
     await trip(fixture);

@@ -20,6 +20,8 @@ export type BreakerState = 'closed' | 'open' | 'half-open';
  * the threshold with so many failures, and many keys do not reach it in one moment.
  */
 const BLIP_MS = MIN_BACKOFF_MS;
+/** What hung for so long is no blip: while such opens go on, they keep room from others. */
+const HUNG_MS = 1_000;
 /** What is known is forgotten when nothing was heard for so long, or for `resetAfterMs`. */
 const MEMORY_MS = 60_000;
 
@@ -67,14 +69,17 @@ export class Breaker {
     if (this.state !== 'closed') this.#change('closed', 0);
   }
 
-  /** An open has failed; or, without an `era`, a session at work could not reach the server. */
-  failed(era: number | undefined, now: number, random: number): void {
+  /**
+   * An open has failed, after `tookMs`; or, without an `era`, a session at work could not reach the
+   * server.
+   */
+  failed(era: number | undefined, now: number, random: number, tookMs = 0): void {
     if (this.state !== 'closed') {
       if (this.#isTrial(era)) this.#open(now + this.#resetMs(random));
       return;
     }
     if (era !== undefined && era !== this.#era) return;
-    if (now - this.#countedAt < BLIP_MS) return;
+    if (tookMs < HUNG_MS && now - this.#countedAt < BLIP_MS) return;
     this.#failures += 1;
     this.#countedAt = now;
     if (this.#failures >= this.#rules.failureThreshold) this.#open(now + this.#resetMs(random));

@@ -68,6 +68,15 @@ describe('a closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
+  test('counts each open that hung', () => {
+    const breaker = new Breaker(rules);
+    const eras = [0, 0, 0].map(() => breaker.begin(0, TRIAL_MS));
+    for (const era of eras) breaker.failed(era, 999, 0.5, 999);
+    expect(breaker.state).toBe('closed');
+    for (const era of eras.slice(1)) breaker.failed(era, 1_000, 0.5, 1_000);
+    expect(breaker.state).toBe('open');
+  });
+
   test('hears nothing new from opens that began before it was open', () => {
     const breaker = new Breaker(rules);
     const before = breaker.begin(0, TRIAL_MS);
