@@ -78,7 +78,7 @@ interface ToolServer {
   close(): Promise<void>;
 }
 
-test('10,000 calls on one lease, half of them aborted, leave nothing behind', async () => {
+test('20,000 calls on one lease, half of them aborted, leave nothing behind', async () => {
   const server = await serveTools();
   const { counts } = server;
   const pool = closing(new SessionPool());
@@ -101,11 +101,14 @@ test('10,000 calls on one lease, half of them aborted, leave nothing behind', as
     await Promise.all(Array.from({ length: 50 }, () => call('echo', shared.signal)));
   };
   const shared = new AbortController();
-  // The first thousands make the engine compile; what grows after them grows for ever.
-  for (let n = 0; n < 100; n += 1) await (n % 2 === 0 ? abortFifty() : echoFifty());
-  const heapBefore = await heapUsed();
-  for (let n = 0; n < 200; n += 1) await (n % 2 === 0 ? abortFifty() : echoFifty());
-  expect((await heapUsed()) - heapBefore).toBeLessThan(10_000 * 80);
+  const grownBy: number[] = [];
+  for (let span = 0; span < 4; span += 1) {
+    const heapBefore = await heapUsed();
+    for (let n = 0; n < 100; n += 1) await (n % 2 === 0 ? abortFifty() : echoFifty());
+    grownBy.push((await heapUsed()) - heapBefore);
+  }
+  // The engine compiles now and then, and keeps what it made; what each call leaves shows in all.
+  expect(Math.min(...grownBy)).toBeLessThan(5_000 * 80);
   expect(getEventListeners(shared.signal, 'abort')).toHaveLength(0);
 
   const { posts } = counts;
