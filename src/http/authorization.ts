@@ -191,6 +191,7 @@ export class Authorization {
     // Bound: each flow ends in time, and with `close` there are no more of them.
     for (let flow = this.#flows.running; flow !== undefined; flow = this.#flows.running) {
       if (flow.key === key) return flow.result;
+      // Whoever began it is told how it failed: here it only matters that it is over.
       await flow.result.catch(() => {});
     }
     this.#assertOpen();
@@ -222,7 +223,8 @@ export class Authorization {
     try {
       await this.#authorize(aim, tools);
     } catch (error) {
-      // The failure may have cost the provider its tokens.
+      // The failure may have cost the provider its tokens. If it can't be asked either, the first
+      // failure is what is told, below.
       const header = await headerOf(provider).catch(() => undefined);
       // One that was ended says nothing of the next.
       const until = clock.now() + FAILED_PAUSE_MS;
