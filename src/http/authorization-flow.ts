@@ -29,7 +29,8 @@ export interface Challenge {
   readonly error?: string;
 }
 
-const loadFromSdk1: LoadOAuth = () => import('@modelcontextprotocol/sdk/client/auth.js');
+/** Those of SDK 1. */
+export const loadOAuthOfSdk1: LoadOAuth = () => import('@modelcontextprotocol/sdk/client/auth.js');
 
 /** Whose flow it is. */
 export interface FlowParties {
@@ -62,7 +63,7 @@ const BODILESS: readonly number[] = [204, 205, 304];
  * `UnauthorizedError` when the user has been sent to sign in. Hangs when the provider does.
  */
 export async function runAuthorizationFlow(
-  { endpoint, provider, fetch, oauth = loadFromSdk1 }: FlowParties,
+  { endpoint, provider, fetch, oauth = loadOAuthOfSdk1 }: FlowParties,
   { resourceMetadataUrl, scope, authorizationCode, isUnattended = false }: FlowAim,
   signal: AbortSignal,
 ): Promise<void> {
@@ -80,7 +81,7 @@ export async function runAuthorizationFlow(
 /** What the text of a `www-authenticate` says, as the SDK reads it. */
 export async function readChallenge(
   challenge: string,
-  oauth: LoadOAuth = loadFromSdk1,
+  oauth: LoadOAuth = loadOAuthOfSdk1,
 ): Promise<Challenge> {
   const sdk = await oauth();
   // Only what a header of a `Response` may hold: it throws at anything else.

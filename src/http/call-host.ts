@@ -1,4 +1,5 @@
-// What a call over HTTP is told: what it needs of its session, and how it is to be sent. Types only.
+// What a call over HTTP is told: what it needs of its session, and how it is to be sent. Types
+// only.
 
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import type { AskHeaders, HeaderRecord } from '../target.ts';
