@@ -86,8 +86,6 @@ export class SessionPool<C = Client> {
         (createDefaultConnector({
           dispatcher: resolved.dispatcher,
           connectTimeoutMs: resolved.connectTimeoutMs,
-          onStreamSlowed: (key, waitMs) =>
-            outbox.emit({ type: 'stream-slowed', key, server: serverOf(key), waitMs }),
         }) as Connector<never>),
       counts,
       totals,

@@ -2,6 +2,7 @@
 // opens them. Sits under the opener; decides nothing.
 
 import type { SessionSettings } from './connect/connector.ts';
+import type { TargetKey } from './key-maker.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { KeyLimits } from './policy/key-limits.ts';
 import type { PoolHost } from './pool-host.ts';
@@ -9,10 +10,10 @@ import type { SessionTarget } from './target.ts';
 
 /** What the settings of a key come from. */
 export interface SettledKey {
-  readonly host: Pick<PoolHost<unknown>, 'clock' | 'random' | 'troubles'> & {
+  readonly host: Pick<PoolHost<unknown>, 'clock' | 'random' | 'outbox' | 'troubles'> & {
     readonly options: Omit<ResolvedOptions<unknown>, 'connector'>;
   };
-  readonly key: { readonly affinity: string | undefined };
+  readonly key: Pick<TargetKey, 'affinity' | 'caller' | 'server'>;
   readonly label: string;
   readonly limits: KeyLimits;
 }
@@ -20,13 +21,15 @@ export interface SettledKey {
 /** For a session that is opened with `target`. */
 export function sessionSettings(settled: SettledKey, target: SessionTarget): SessionSettings {
   const { host, key, label, limits } = settled;
-  const { clock, random, options, troubles } = host;
+  const { clock, random, options, outbox, troubles } = host;
   return {
     clientInfo: target.clientInfo ?? options.clientInfo,
     capabilities: target.capabilities ?? options.capabilities,
     clientOptions: options.clientOptions,
     exclusive: limits.leasesPerSession === 1,
     affine: key.affinity !== undefined,
+    caller: key.caller,
+    dispatcher: options.dispatcher,
     maxMessageBytes: options.maxMessageBytes,
     connectTimeoutMs: options.connectTimeoutMs,
     closeTimeoutMs: options.closeTimeoutMs,
@@ -34,5 +37,7 @@ export function sessionSettings(settled: SettledKey, target: SessionTarget): Ses
     clock,
     random,
     onTrouble: (error) => troubles.report(label, error),
+    onStreamSlowed: (waitMs) =>
+      outbox.emit({ type: 'stream-slowed', key: label, server: key.server, waitMs }),
   };
 }

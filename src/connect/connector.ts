@@ -9,6 +9,7 @@ import type {
   JSONRPCRequest,
   Result,
 } from '@modelcontextprotocol/sdk/types.js';
+import type { Dispatcher } from 'undici';
 import type { Clock } from '../clock.ts';
 import type { HeaderRecord, SessionTarget } from '../target.ts';
 
@@ -70,6 +71,13 @@ export interface SessionSettings {
   readonly exclusive: boolean;
   /** There is one session, of one downstream session. */
   readonly affine: boolean;
+  /**
+   * Who a server takes the session's requests to come from: endpoint and identity. Sessions with
+   * the same one may share what the server says to them. Not to be logged: it names the identity.
+   */
+  readonly caller: string;
+  /** undici dispatcher for HTTP, or one by origin. Never closed by a connector. */
+  readonly dispatcher: Dispatcher | ((origin: string) => Dispatcher) | undefined;
   readonly maxMessageBytes: number;
   readonly connectTimeoutMs: number;
   readonly closeTimeoutMs: number;
@@ -79,6 +87,8 @@ export interface SessionSettings {
   readonly random: () => number;
   /** Tells of trouble out of band: transport errors, and what handlers threw. Never throws. */
   readonly onTrouble: (error: unknown) => void;
+  /** A notification stream is opened again more slowly, because it flaps. Never throws. */
+  readonly onStreamSlowed: (waitMs: number) => void;
 }
 
 /**

@@ -13,8 +13,16 @@ export function createDefaultConnector(options: HttpConnectorOptions): Connector
       const kind = 'command' in target ? 'stdio' : 'sse';
       throw new Error(`This version has no connector for ${kind} targets: pass \`connector\``);
     }
-    http ??= import('./http-connector.ts').then((module) => module.createHttpConnector(options));
+    http ??= loadHttp(options);
     const connect = await http;
     return connect(target, context);
   };
+}
+
+async function loadHttp(options: HttpConnectorOptions): Promise<Connector> {
+  const [{ createHttpConnector }, { lentShared }] = await Promise.all([
+    import('./http-connector.ts'),
+    import('./sdk-1.ts'),
+  ]);
+  return createHttpConnector(options, lentShared());
 }

@@ -1,38 +1,20 @@
-// Runs `initialize` and `notifications/initialized` over a link: with a client of the SDK, which
+// Runs `initialize` and `notifications/initialized` over a link: with a client of SDK 1, which
 // knows the versions and checks what the server answers, and which is gone afterwards.
 
-import { Client, type ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
-import type { Implementation } from '@modelcontextprotocol/sdk/types.js';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { MAX_TIMER_MS } from '../clock.ts';
-import type { Link } from './lane.ts';
-import { LeaseTransport } from './lease-transport.ts';
+import { handshakeLane } from './handshake-lane.ts';
+import type { ShakeHands } from './sdk-line.ts';
 
-/** Who shakes hands. */
-export interface HandshakeParty {
-  readonly clientInfo: Implementation;
-  /** `listChanged` is left to the leases' clients. */
-  readonly clientOptions: ClientOptions;
-  /** Told of the version that was agreed on. */
-  readonly setProtocolVersion: (version: string) => void;
-}
-
-/** Settles when the session can be used. Bound: whoever asks; nothing here has a clock. */
-export async function shakeHands(link: Link, party: HandshakeParty): Promise<void> {
-  const { clientInfo, clientOptions, setProtocolVersion } = party;
-  const { listChanged: _, ...options } = clientOptions;
-  const lane: LeaseTransport = new LeaseTransport({
-    link,
-    handshake: undefined,
-    headers: undefined,
-    endedWith: () => undefined,
-    onClose: () => lane.end(),
-    setProtocolVersion,
-  });
+export const shakeHands: ShakeHands = async (link, party) => {
+  const { listChanged: _, ...options } = party.clientOptions;
+  const lane = handshakeLane(link, party);
   try {
     // The SDK's own timer is put out of reach, for at its end it would send
     // `notifications/cancelled` for `initialize`.
-    await new Client(clientInfo, options).connect(lane, { timeout: MAX_TIMER_MS });
+    await new Client(party.clientInfo, options).connect(lane.transport, { timeout: MAX_TIMER_MS });
+    return { result: lane.lastResult(), isSessionless: false };
   } finally {
-    lane.end();
+    lane.transport.end();
   }
-}
+};

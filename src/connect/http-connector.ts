@@ -2,13 +2,14 @@
 // `Connector`; `http-session.ts` is what it opens. Knows no pool.
 
 import '../host-fetch-guard.ts';
+import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { type DispatcherSource, Dispatchers } from '../http/dispatchers.ts';
 import { ProviderFlowsMap } from '../http/provider-flows.ts';
 import type { HttpTarget, SessionTarget } from '../target.ts';
 import type { Connector } from './connector.ts';
 import { EndpointMemory } from './endpoint-memory.ts';
 import { HttpSession } from './http-session.ts';
-import { type LentShared, lentShared } from './lent-clients.ts';
+import type { LentShared } from './lent-clients.ts';
 
 /** What sessions over HTTP have in common. */
 export interface HttpConnectorOptions {
@@ -16,25 +17,27 @@ export interface HttpConnectorOptions {
   readonly dispatcher?: DispatcherSource | undefined;
   /** Longest TCP and TLS handshake, in ms. Default: 10,000. */
   readonly connectTimeoutMs?: number | undefined;
-  /** A notification stream of a key is opened again more slowly, because it flaps. */
-  readonly onStreamSlowed?: ((key: string, waitMs: number) => void) | undefined;
 }
 
 /** What all sessions of one connector share. */
-export interface HttpShared extends LentShared {
-  readonly options: HttpConnectorOptions;
+export interface HttpShared<C = Client> extends LentShared<C> {
   readonly dispatchers: Dispatchers;
   /** Of the providers that sessions were given. */
   readonly flows: ProviderFlowsMap;
   readonly endpoints: EndpointMemory;
 }
 
-/** Makes a connector for HTTP targets. Opens nothing and holds nothing until it is called. */
-export function createHttpConnector(options: HttpConnectorOptions): Connector {
+/**
+ * Makes a connector for HTTP targets, whose sessions lend what `lent` makes. Opens nothing and
+ * holds nothing until it is called.
+ */
+export function createHttpConnector<C>(
+  options: HttpConnectorOptions,
+  lent: LentShared<C>,
+): Connector<C> {
   const { dispatcher, connectTimeoutMs = 10_000 } = options;
-  const shared: HttpShared = {
-    ...lentShared(),
-    options,
+  const shared: HttpShared<C> = {
+    ...lent,
     dispatchers: new Dispatchers({ source: dispatcher, connectTimeoutMs }),
     flows: new ProviderFlowsMap(),
     endpoints: new EndpointMemory(),

@@ -23,22 +23,22 @@ const NO_CLIENT = { close: (): Promise<void> => Promise.resolve() };
 const ABANDON_MS = 1_000;
 
 /** See the file header. */
-export class HttpSession implements Connection<Client> {
+export class HttpSession<C = Client> implements Connection<C> {
   readonly #target: HttpTarget;
-  readonly #shared: HttpShared;
+  readonly #shared: HttpShared<C>;
   readonly #settings: SessionSettings;
   readonly #transport: StreamableHttpTransport;
   readonly #link: SessionLink;
   /** The pool has a handler of its own for what the server sends. */
   readonly #hasPoolListener: boolean;
-  readonly #lent: LentClients;
+  readonly #lent: LentClients<C>;
   /** When the server last answered, or a lease ended. */
   #aliveAt: number;
   /** Cancels that rung 1 sends. Rung 2 waits for them. */
   #cancels: readonly Promise<void>[] = [];
 
-  constructor(target: HttpTarget, context: ConnectContext, shared: HttpShared) {
-    const { options, dispatchers } = shared;
+  constructor(target: HttpTarget, context: ConnectContext, shared: HttpShared<C>) {
+    const { dispatchers } = shared;
     const { settings } = context;
     const { clock, random, maxMessageBytes, affine } = settings;
     this.#target = target;
@@ -55,11 +55,12 @@ export class HttpSession implements Connection<Client> {
         maxMessageBytes,
         clock,
         random,
-        onStreamSlowed: (waitMs) => options.onStreamSlowed?.(context.key, waitMs),
+        onStreamSlowed: settings.onStreamSlowed,
       },
       {
         dispatchers: dispatchers.hold(),
         flows: shared.flows,
+        oauth: shared.line.loadOAuth,
         onCredentialsFailed: (error) => context.credentialsFailed?.(error),
         isIdle: () => this.#lent.size === 0,
         onLost: (error) => this.#link.fate.forgotten(error),
@@ -69,6 +70,7 @@ export class HttpSession implements Connection<Client> {
     this.#link = new SessionLink(this.#transport, {
       clientInfo: settings.clientInfo,
       clientOptions: this.#lent.clientOptions,
+      line: shared.line,
       clock,
       exclusive: settings.exclusive,
       originOf,
@@ -98,6 +100,8 @@ export class HttpSession implements Connection<Client> {
       await this.#abandonOpen(error);
       throw error;
     }
+    // A server without sessions is listened to by calls alone.
+    if (this.#link.isSessionless) return;
     const { notifications } = this.#target;
     const needed =
       this.#hasPoolListener ||
@@ -111,8 +115,8 @@ export class HttpSession implements Connection<Client> {
    * Every lease gets a client of its own, and the session has none: it takes 4 KiB. The pool closes
    * this one in a teardown, and does nothing else with it.
    */
-  get client(): Client {
-    return NO_CLIENT as Client;
+  get client(): C & typeof NO_CLIENT {
+    return NO_CLIENT as C & typeof NO_CLIENT;
   }
 
   get transport(): { close(): Promise<void> } {
@@ -127,21 +131,22 @@ export class HttpSession implements Connection<Client> {
     return this.#link.lost;
   }
 
-  lend(lease: LeaseContext): Client {
+  lend(lease: LeaseContext): C {
     const client = this.#lent.lend(this.#link, lease);
     const { onRequest, onNotification } = lease;
+    if (this.#link.isSessionless) return client;
     // `notifications: false` is the caller's word that there is to be none.
     const listens = onRequest !== undefined || onNotification !== undefined;
     if (listens && this.#target.notifications !== false) this.#transport.listen();
     return client;
   }
 
-  giveBack(client: Client): 'clean' | 'tainted' {
+  giveBack(client: C): 'clean' | 'tainted' {
     this.#aliveAt = this.#settings.clock.now();
     return this.#lent.giveBack(client);
   }
 
-  replayOf(client: Client, cause: unknown): Replay {
+  replayOf(client: C, cause: unknown): Replay {
     return this.#lent.replayOf(this.#link, client, cause);
   }
 
@@ -150,8 +155,10 @@ export class HttpSession implements Connection<Client> {
   }
 
   fence(reason: Error): void {
-    // A server that will get no DELETE is told what nobody waits for any more. Best effort.
-    if (this.#transport.sessionId === undefined && this.#cancels.length === 0) {
+    // A server that will get no DELETE is told what nobody waits for any more. Best effort. One
+    // that keeps no session sees the streams of its calls end.
+    const isTold = this.#transport.sessionId !== undefined || this.#link.isSessionless;
+    if (!isTold && this.#cancels.length === 0) {
       // Nobody may be waiting yet when one fails: rung 2 may come late, or never.
       this.#cancels = this.#link.inFlight.map(({ id }) => this.#cancelCall(id).catch(() => {}));
     }

@@ -11,13 +11,17 @@ import type {
   ProgressToken,
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
-import type { AskHeaders } from '../target.ts';
+import type { AskHeaders, HeaderRecord } from '../target.ts';
+import type { Question } from './sdk-line.ts';
 import type { SessionEnd } from './session-loss.ts';
 
 /** How a message of a lane is sent on. */
 export interface LaneSendOptions extends TransportSendOptions {
   /** The lease's headers, for transports that carry any. */
   readonly headers?: AskHeaders;
+  /** See `HttpSendOptions`. */
+  readonly ownHeaders?: HeaderRecord;
+  readonly standsAlone?: boolean;
 }
 
 /** One borrower's way through the link: a lease, or the session itself. */
@@ -53,6 +57,8 @@ export interface Link {
     /** A request of a lane was given up, because no answer came in time. */
     timedOut(): void;
   };
+  /** What the server is asked for a sign of life. */
+  readonly question: Question;
   /** Why the session is gone; `undefined` while it lives. */
   gone(): SessionEnd | undefined;
   /** Sends a request. The returned call has been registered. */

@@ -1,7 +1,6 @@
 // The SDK `Client` that a lease's borrower works with: fresh per lease, usable in the turn it was
 // made, and dead for good once the lease has ended. Sits on a lease transport; knows no session.
 
-import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import type { AnySchema, SchemaOutput } from '@modelcontextprotocol/sdk/server/zod-compat.js';
 import type {
@@ -18,24 +17,8 @@ import type {
   ServerCapabilities,
 } from '@modelcontextprotocol/sdk/types.js';
 import type { AbortFanout } from '../abort-fanout.ts';
-import type { ServerNotificationHandler, ServerRequestHandler } from './connector.ts';
 import type { LeaseTransport } from './lease-transport.ts';
-
-/** What a lease client is made of. */
-export interface LeaseClientOptions {
-  readonly transport: LeaseTransport;
-  readonly clientInfo: Implementation;
-  /**
-   * `capabilities` and a `jsonSchemaValidator` included: the SDK's default one costs 200-800 µs.
-   */
-  readonly clientOptions: ClientOptions;
-  /** The session's `initialize` result. */
-  readonly handshake: Readonly<Record<string, unknown>>;
-  /** Follows the signals of calls; one for many clients, which may be given the same signal. */
-  readonly aborts: AbortFanout;
-  readonly onRequest?: ServerRequestHandler | undefined;
-  readonly onNotification?: ServerNotificationHandler | undefined;
-}
+import type { LeaseClientOptions, LentClient } from './sdk-line.ts';
 
 /**
  * Why a subclass: a lease is lent synchronously, but the SDK learns the server's capabilities from
@@ -44,7 +27,7 @@ export interface LeaseClientOptions {
  * the lease's end (an error with a code instead of "Not connected"), and it keeps the caller's
  * signal free of the listeners that the SDK leaves on it. Uses only what the SDK makes public.
  */
-export class LeaseClient extends Client {
+export class LeaseClient extends Client implements LentClient {
   readonly #lease: LeaseTransport;
   readonly #handshake: InitializeResult;
   readonly #aborts: AbortFanout;

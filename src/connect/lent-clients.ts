@@ -5,39 +5,44 @@ import type { Client, ClientOptions } from '@modelcontextprotocol/sdk/client/ind
 import { AbortFanout } from '../abort-fanout.ts';
 import type { Replay } from '../policy/failure.ts';
 import type { LeaseContext, SessionSettings } from './connector.ts';
-import { LeaseClient } from './lease-client.ts';
 import type { LeaseTransport } from './lease-transport.ts';
 import { SchemaValidators, type ValidatorsHold } from './schema-validators.ts';
+import type { LentClient, SdkLine } from './sdk-line.ts';
 import type { SessionLink } from './session-link.ts';
 
 /** What the sessions of one connector share for their leases' clients. */
-export interface LentShared {
+export interface LentShared<C = Client> {
+  readonly line: SdkLine<C>;
   readonly validators: SchemaValidators;
   /** Follows the signals of calls. */
   readonly aborts: AbortFanout;
 }
 
-export function lentShared(): LentShared {
-  return { validators: new SchemaValidators(), aborts: new AbortFanout() };
+export function shareFor<C>(line: SdkLine<C>): LentShared<C> {
+  const validators = new SchemaValidators(() => line.createValidator());
+  return { line, validators, aborts: new AbortFanout() };
 }
 
 /** See the file header. */
-export class LentClients {
+export class LentClients<C = Client> {
   /** For the clients of leases, and for the handshake. */
   readonly clientOptions: ClientOptions;
   readonly #settings: SessionSettings;
+  readonly #line: SdkLine<C>;
   readonly #aborts: AbortFanout;
   readonly #validators: ValidatorsHold;
   /** Clients that are lent, and their transports. */
-  readonly #lent = new Map<Client, LeaseTransport>();
+  readonly #lent = new Map<C, LeaseTransport>();
 
-  constructor(key: string, settings: SessionSettings, shared: LentShared) {
+  constructor(key: string, settings: SessionSettings, shared: LentShared<C>) {
     this.#settings = settings;
+    this.#line = shared.line;
     this.#aborts = shared.aborts;
     this.#validators = shared.validators.hold(key);
     this.clientOptions = {
       jsonSchemaValidator: this.#validators.provider,
       ...settings.clientOptions,
+      ...shared.line.clientOptions,
       capabilities: settings.capabilities,
     };
   }
@@ -48,13 +53,14 @@ export class LentClients {
   }
 
   /** A fresh client for `lease`, usable at once. */
-  lend(link: SessionLink, lease: LeaseContext): Client {
+  lend(link: SessionLink, lease: LeaseContext): C {
     const transport = link.attach(lease);
-    const client = new LeaseClient({
+    const client = this.#line.createClient({
       transport,
       clientInfo: this.#settings.clientInfo,
       clientOptions: this.clientOptions,
       handshake: link.handshake,
+      isSessionless: link.isSessionless,
       aborts: this.#aborts,
       onRequest: lease.onRequest,
       onNotification: lease.onNotification,
@@ -64,15 +70,16 @@ export class LentClients {
   }
 
   /** Cancels what `client` has in flight. `'tainted'`: it changed state that the next would see. */
-  giveBack(client: Client): 'clean' | 'tainted' {
+  giveBack(client: C): 'clean' | 'tainted' {
     const transport = this.#lent.get(client);
     this.#lent.delete(client);
     transport?.end();
     return transport?.tainted ? 'tainted' : 'clean';
   }
 
-  replayOf(link: SessionLink, client: Client, cause: unknown): Replay {
-    const isUnheard = client instanceof LeaseClient && !client.mayHaveExecuted;
+  replayOf(link: SessionLink, client: C, cause: unknown): Replay {
+    const { mayHaveExecuted } = client as C & Partial<LentClient>;
+    const isUnheard = mayHaveExecuted === false;
     return isUnheard ? link.fate.replayOf(cause) : 'never';
   }
 
@@ -80,5 +87,6 @@ export class LentClients {
   release(): void {
     this.#lent.clear();
     this.#validators.release();
+    this.#line.release?.();
   }
 }

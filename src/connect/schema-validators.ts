@@ -8,7 +8,6 @@ import type {
   JsonSchemaValidatorResult,
   jsonSchemaValidator,
 } from '@modelcontextprotocol/sdk/validation';
-import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
 
 type Check = (input: unknown) => JsonSchemaValidatorResult<unknown>;
 
@@ -26,6 +25,11 @@ export interface ValidatorsHold {
 export class SchemaValidators {
   /** An entry exists while it has holders. */
   readonly #byKey = new Map<string, { provider: LazyValidators; holders: number }>();
+  readonly #newCompiler: () => jsonSchemaValidator;
+
+  constructor(newCompiler: () => jsonSchemaValidator) {
+    this.#newCompiler = newCompiler;
+  }
 
   /** Keys that have validators at the moment. */
   get size(): number {
@@ -33,7 +37,10 @@ export class SchemaValidators {
   }
 
   hold(key: string): ValidatorsHold {
-    const entry = this.#byKey.get(key) ?? { provider: new LazyValidators(), holders: 0 };
+    const entry = this.#byKey.get(key) ?? {
+      provider: new LazyValidators(this.#newCompiler),
+      holders: 0,
+    };
     this.#byKey.set(key, entry);
     entry.holders += 1;
     let isHeld = true;
@@ -57,8 +64,14 @@ export class LazyValidators implements jsonSchemaValidator {
   /** Least recently used first. */
   readonly #compiled = new Map<string, Check>();
   /** Compiles schemas without `$id`. Replaced after `COMPILED_MAX` of them, for it forgets none. */
-  #shared: AjvJsonSchemaValidator | undefined;
+  #shared: jsonSchemaValidator | undefined;
   #compiledByShared = 0;
+  readonly #newCompiler: () => jsonSchemaValidator;
+
+  /** `newCompiler` makes what compiles: the SDK's own, with an Ajv inside. */
+  constructor(newCompiler: () => jsonSchemaValidator) {
+    this.#newCompiler = newCompiler;
+  }
 
   /** Compiled schemas that are kept. */
   get size(): number {
@@ -85,9 +98,9 @@ export class LazyValidators implements jsonSchemaValidator {
     const schema = JSON.parse(text) as JsonSchemaType;
     // An Ajv takes a schema it once saw under an `$id` for every later one of that `$id`, also for
     // subschemas. So each text that names one gets an Ajv of its own.
-    if (text.includes('"$id"')) return new AjvJsonSchemaValidator().getValidator(schema);
+    if (text.includes('"$id"')) return this.#newCompiler().getValidator(schema);
     if (this.#shared === undefined || this.#compiledByShared >= COMPILED_MAX) {
-      this.#shared = new AjvJsonSchemaValidator();
+      this.#shared = this.#newCompiler();
       this.#compiledByShared = 0;
     }
     this.#compiledByShared += 1;

@@ -35,6 +35,8 @@ export interface SessionFateOptions {
 export interface FatedLink {
   /** Asks the server for a sign of life. */
   ping(signal: AbortSignal): Promise<void>;
+  /** The server keeps no session: see `Handshake`. */
+  readonly isSessionless: boolean;
   /** Calls in flight. */
   callCount(): number;
   /** Nothing goes on any more: everything in flight rejects with this. Called once. */
@@ -123,6 +125,11 @@ export class SessionFate {
           throw isForgotten ? this.#lostBy(error, { ...verdict, session: 'lost' }, tell) : error;
         });
       case 'retire':
+        // Where there is no session, a request that was cut off costs nobody but its caller.
+        if (this.#link.isSessionless && verdict.execution === 'unknown') {
+          return Promise.reject(error);
+        }
+        return Promise.reject(this.#lostBy(error, verdict, tell));
       case 'lost':
         return Promise.reject(this.#lostBy(error, verdict, tell));
       default:

@@ -42,14 +42,15 @@ export class SessionLane implements Lane {
   }
 
   /**
-   * Settles when the server answers a ping; "method not found" is an answer. Rejects when it
+   * Settles when the server answers a ping, or what stands for one; "method not found" is an
+   * answer. Rejects when it
    * answers with another error, when the ping can't be sent, and at once when `signal` aborts.
    */
   async ping(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     this.#pings += 1;
     const id = this.#pings;
-    const call = this.#link.call(this, { jsonrpc: '2.0', id, method: 'ping' });
+    const call = this.#link.call(this, { jsonrpc: '2.0', id, ...this.#link.question });
     try {
       await againstSignal(signal, call.done);
     } catch (error) {

@@ -2,13 +2,11 @@
 // request ids and progress tokens, and hands each answer to the lane it belongs to. Works over any
 // SDK transport; knows nothing of HTTP, sockets or keys.
 
-import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
 import type {
   Transport,
   TransportSendOptions,
 } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type {
-  Implementation,
   JSONRPCErrorResponse,
   JSONRPCMessage,
   JSONRPCRequest,
@@ -19,33 +17,17 @@ import { againstSignal } from '../against-signal.ts';
 import { dropFrames } from '../drop-frames.ts';
 import type { SessionLostError } from '../errors.ts';
 import { CallTable } from './call-table.ts';
-import type { LeaseContext, SessionHandlers } from './connector.ts';
-import { frozenCopy } from './frozen-copy.ts';
-import { shakeHands } from './handshake.ts';
+import type { LeaseContext } from './connector.ts';
 import type { Call, Lane, LaneSendOptions, Link } from './lane.ts';
 import { LeaseTransport } from './lease-transport.ts';
-import type { OriginOf } from './server-messages.ts';
+import type { SessionLinkOptions } from './link-options.ts';
+import type { Handshake, Question } from './sdk-line.ts';
 import { ServerMessages } from './server-messages.ts';
-import { SessionFate, type SessionFateOptions } from './session-fate.ts';
+import { SessionFate } from './session-fate.ts';
 import { SessionLane } from './session-lane.ts';
 import type { SessionEnd } from './session-loss.ts';
 import { lostUnsent } from './session-loss.ts';
-
-/** What a link needs to know beside the transport. */
-export interface SessionLinkOptions extends SessionFateOptions, SessionHandlers {
-  readonly clientInfo: Implementation;
-  /** For the handshake. */
-  readonly clientOptions: ClientOptions;
-  readonly originOf?: OriginOf;
-  /** Whether an error that the transport reports on its own means that the session is gone. */
-  readonly isLoss?: (error: unknown) => boolean;
-  /**
-   * More than the idle budget came while nobody leased the session. Called for each message over.
-   */
-  readonly onFlood?: () => void;
-  /** Out-of-band trouble: transport errors, and what handlers threw. What it throws is dropped. */
-  readonly onTrouble?: (error: unknown) => void;
-}
+import { takeSessionless } from './sessionless-messages.ts';
 
 /** See the file header. */
 export class SessionLink implements Link {
@@ -60,16 +42,19 @@ export class SessionLink implements Link {
   readonly #serverMessages: ServerMessages;
   /** Errors of the transport that were reported: the SDK tells them, and rejects with them. */
   readonly #told = new WeakSet<object>();
-  /** The server's `initialize` result, frozen, for all leases see the same object. */
-  #handshake: Readonly<Record<string, unknown>> | undefined;
-  #isOpen = false;
+  /** Set when the session is open. */
+  #handshake: Handshake | undefined;
 
   constructor(upstream: Transport, options: SessionLinkOptions) {
     this.#upstream = upstream;
     this.#options = options;
     this.lane = new SessionLane(this, options);
+    const link = this;
     this.fate = new SessionFate(
       {
+        get isSessionless() {
+          return link.isSessionless;
+        },
         ping: (signal) => this.lane.ping(signal),
         callCount: () => this.#calls.size,
         end: (gone) => this.#end(gone),
@@ -101,10 +86,19 @@ export class SessionLink implements Link {
     return this.#calls.list();
   }
 
-  /** The stored `initialize` result. Throws before the session is open. */
+  /** What the server said of itself. Throws before the session is open. */
   get handshake(): Readonly<Record<string, unknown>> {
     if (this.#handshake === undefined) throw new Error('The session is not open');
-    return this.#handshake;
+    return this.#handshake.result;
+  }
+
+  get question(): Question {
+    return this.#handshake?.question ?? { method: 'ping' };
+  }
+
+  /** See `Handshake`. */
+  get isSessionless(): boolean {
+    return this.#handshake?.isSessionless ?? false;
   }
 
   /**
@@ -120,13 +114,13 @@ export class SessionLink implements Link {
     upstream.onclose = () => this.lose(new Error('The transport was closed'));
     try {
       // Bound: `signal`.
-      const { clientInfo, clientOptions } = this.#options;
+      const { clientInfo, clientOptions, line } = this.#options;
       const setProtocolVersion = (version: string): void => upstream.setProtocolVersion?.(version);
       const party = { clientInfo, clientOptions, setProtocolVersion };
-      const opened = upstream.start().then(() => shakeHands(this, party));
-      await againstSignal(signal, opened);
+      const opened = upstream.start().then(() => line.shakeHands(this, party));
+      const handshake = await againstSignal(signal, opened);
       if (this.fate.gone !== undefined) throw this.fate.gone;
-      this.#isOpen = true;
+      this.#handshake = handshake;
     } catch (error) {
       this.sever(new Error('The session could not be opened', { cause: error }));
       throw error;
@@ -222,12 +216,14 @@ export class SessionLink implements Link {
     const { gone } = this.fate;
     if (gone !== undefined) return Promise.reject(lostUnsent(gone));
     const withSessionId = this.#upstream.sessionId !== undefined;
-    const isPing = lane === this.lane && 'method' in message && message.method === 'ping';
+    const isPing = lane === this.lane && 'method' in message;
+    const { sendOptions } = this.#options.line;
+    const own = sendOptions === undefined ? options : sendOptions(message, options);
     // Transports that carry no headers ignore them.
-    const withHeaders = lane.headers ? { ...options, headers: lane.headers } : options;
+    const withHeaders = lane.headers ? { ...own, headers: lane.headers } : own;
     return this.#sent(message, withHeaders).catch((error: unknown) => {
       // Before the session is open there is none to lose: the open fails with what it was.
-      if (!this.#isOpen) throw error;
+      if (this.#handshake === undefined) throw error;
       const facts = { during: isPing ? 'probe' : 'call', withSessionId } as const;
       return this.fate.failed(error, facts, (own) => {
         const callId = 'method' in message && 'id' in message ? Number(message.id) : undefined;
@@ -265,6 +261,8 @@ export class SessionLink implements Link {
     if (this.fate.isOver) return;
     try {
       if (!('method' in message) && this.#onResponse(message, extra)) return;
+      if (this.isSessionless && takeSessionless(message, this.#origin(message, extra), this))
+        return;
       if (this.#serverMessages.isOverIdleBudget(message)) this.#options.onFlood?.();
       else if (!('method' in message)) return;
       else if ('id' in message) this.#serverMessages.request(message, extra);
@@ -272,6 +270,10 @@ export class SessionLink implements Link {
     } catch (error) {
       this.report(error);
     }
+  }
+
+  #origin(message: JSONRPCMessage, extra?: MessageExtraInfo): Call | undefined {
+    return this.#calls.find(this.#options.originOf?.(message, extra));
   }
 
   /** False: nobody waits for it. It may be late, and is ignored, but counts as what comes idle. */
@@ -282,15 +284,6 @@ export class SessionLink implements Link {
     const call = this.#calls.find(message.id);
     if (call === undefined) return false;
     this.#calls.remove(call);
-    try {
-      if (call.method === 'initialize' && 'result' in message) {
-        this.#handshake = frozenCopy(message.result);
-      }
-    } catch (error) {
-      // It is nested too deep to be copied.
-      call.reject(error);
-      return true;
-    }
     call.lane.deliver({ ...message, id: call.localId }, extra);
     call.resolve();
     this.fate.answered();

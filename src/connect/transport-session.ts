@@ -38,15 +38,15 @@ export interface TransportParts {
 const NO_CLIENT = { close: (): Promise<void> => Promise.resolve() };
 
 /** See the file header. */
-export class TransportSession implements Connection<Client> {
+export class TransportSession<C = Client> implements Connection<C> {
   readonly #parts: TransportParts;
   readonly #settings: SessionSettings;
-  readonly #lent: LentClients;
+  readonly #lent: LentClients<C>;
   readonly #link: SessionLink;
   /** Cancels that rung 1 sends. Rung 2 waits for them. */
   #cancels: readonly Promise<void>[] = [];
 
-  constructor(parts: TransportParts, context: ConnectContext, shared: LentShared) {
+  constructor(parts: TransportParts, context: ConnectContext, shared: LentShared<C>) {
     const { settings } = context;
     this.#parts = parts;
     this.#settings = settings;
@@ -56,6 +56,7 @@ export class TransportSession implements Connection<Client> {
     this.#link = new SessionLink(parts.transport, {
       clientInfo: settings.clientInfo,
       clientOptions: this.#lent.clientOptions,
+      line: shared.line,
       clock: settings.clock,
       exclusive: settings.exclusive,
       isToldAll,
@@ -90,8 +91,8 @@ export class TransportSession implements Connection<Client> {
    * Every lease gets a client of its own, and the session has none. The pool closes this one in a
    * teardown, and does nothing else with it.
    */
-  get client(): Client {
-    return NO_CLIENT as Client;
+  get client(): C & typeof NO_CLIENT {
+    return NO_CLIENT as C & typeof NO_CLIENT;
   }
 
   get transport(): { close(): Promise<void> } {
@@ -106,15 +107,15 @@ export class TransportSession implements Connection<Client> {
     return this.#link.lost;
   }
 
-  lend(lease: LeaseContext): Client {
+  lend(lease: LeaseContext): C {
     return this.#lent.lend(this.#link, lease);
   }
 
-  giveBack(client: Client): 'clean' | 'tainted' {
+  giveBack(client: C): 'clean' | 'tainted' {
     return this.#lent.giveBack(client);
   }
 
-  replayOf(client: Client, cause: unknown): Replay {
+  replayOf(client: C, cause: unknown): Replay {
     return this.#lent.replayOf(this.#link, client, cause);
   }
 

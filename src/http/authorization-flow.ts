@@ -4,8 +4,38 @@
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
 import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
 
+/** What of an SDK runs flows. Either major has it, and their classes must not be mixed. */
+export interface OAuthFunctions {
+  auth(
+    provider: OAuthClientProvider,
+    options: {
+      readonly serverUrl: string | URL;
+      readonly authorizationCode?: string;
+      readonly scope?: string;
+      readonly resourceMetadataUrl?: URL;
+      readonly fetchFn?: FetchLike;
+    },
+  ): Promise<'AUTHORIZED' | 'REDIRECT'>;
+  extractWWWAuthenticateParams(response: Response): Challenge;
+  readonly UnauthorizedError: new () => Error;
+}
+/** Loads them when they are first needed. */
+export type LoadOAuth = () => Promise<OAuthFunctions>;
+
+/** What a `www-authenticate` says. */
+export interface Challenge {
+  readonly resourceMetadataUrl?: URL;
+  readonly scope?: string;
+  readonly error?: string;
+}
+
+/** Those of SDK 1. */
+export const loadOAuthOfSdk1: LoadOAuth = () => import('@modelcontextprotocol/sdk/client/auth.js');
+
 /** Whose flow it is. */
 export interface FlowParties {
+  /** Default: SDK 1. */
+  readonly oauth?: LoadOAuth | undefined;
   readonly endpoint: URL;
   readonly provider: OAuthClientProvider;
   readonly fetch: FetchLike;
@@ -33,11 +63,11 @@ const BODILESS: readonly number[] = [204, 205, 304];
  * `UnauthorizedError` when the user has been sent to sign in. Hangs when the provider does.
  */
 export async function runAuthorizationFlow(
-  { endpoint, provider, fetch }: FlowParties,
+  { endpoint, provider, fetch, oauth = loadOAuthOfSdk1 }: FlowParties,
   { resourceMetadataUrl, scope, authorizationCode, isUnattended = false }: FlowAim,
   signal: AbortSignal,
 ): Promise<void> {
-  const { auth, UnauthorizedError } = await import('@modelcontextprotocol/sdk/client/auth.js');
+  const { auth, UnauthorizedError } = await oauth();
   const result = await auth(providerUntil(signal, provider, isUnattended), {
     serverUrl: endpoint,
     ...(resourceMetadataUrl !== undefined && { resourceMetadataUrl }),
@@ -51,8 +81,9 @@ export async function runAuthorizationFlow(
 /** What the text of a `www-authenticate` says, as the SDK reads it. */
 export async function readChallenge(
   challenge: string,
-): Promise<{ resourceMetadataUrl?: URL; scope?: string; error?: string }> {
-  const sdk = await import('@modelcontextprotocol/sdk/client/auth.js');
+  oauth: LoadOAuth = loadOAuthOfSdk1,
+): Promise<Challenge> {
+  const sdk = await oauth();
   // Only what a header of a `Response` may hold: it throws at anything else.
   const value = challenge.replace(/[^\t\x20-\x7E]/g, '?');
   const headers = { 'www-authenticate': value };

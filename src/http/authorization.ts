@@ -8,7 +8,12 @@ import type { Clock } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
 import { asksForSignIn } from '../policy/failure.ts';
 import type { AnswerHead } from './answer-reader.ts';
-import { type FlowAim, readChallenge, runAuthorizationFlow } from './authorization-flow.ts';
+import {
+  type FlowAim,
+  type LoadOAuth,
+  readChallenge,
+  runAuthorizationFlow,
+} from './authorization-flow.ts';
 import type { DispatcherHold } from './dispatchers.ts';
 import { type FlowTools, ProviderFlows } from './provider-flows.ts';
 
@@ -22,6 +27,8 @@ export interface AuthorizationOptions {
   readonly flows?: ProviderFlows | undefined;
   /** Told what the provider threw, or a flow failed with that asks for no sign-in. */
   readonly onFailed?: ((error: unknown) => void) | undefined;
+  /** Default: SDK 1. */
+  readonly oauth?: LoadOAuth | undefined;
   readonly clock: Clock;
 }
 
@@ -132,7 +139,7 @@ export class Authorization {
       return false;
     }
     history.refreshed = true;
-    const { resourceMetadataUrl, scope } = await readChallenge(challenge);
+    const { resourceMetadataUrl, scope } = await readChallenge(challenge, this.#options.oauth);
     const isUnattended = !history.isAttended;
     // What nobody was there for does not speak for those who are.
     const asked = isUnattended ? '401 unattended' : '401';
@@ -154,7 +161,10 @@ export class Authorization {
     sentHeader: string | undefined,
     history: ChallengeHistory,
   ): Promise<boolean> {
-    const { error, resourceMetadataUrl, scope } = await readChallenge(challenge);
+    const { error, resourceMetadataUrl, scope } = await readChallenge(
+      challenge,
+      this.#options.oauth,
+    );
     if (error !== 'insufficient_scope' || !history.isAttended) return false;
     const flows = this.#flows;
     const asked = `${this.#options.endpoint.href} ${challenge}`;
@@ -234,8 +244,8 @@ export class Authorization {
   }
 
   async #authorize(aim: FlowAim, { signal, fetch }: FlowTools): Promise<void> {
-    const { endpoint, provider } = this.#options;
-    await runAuthorizationFlow({ endpoint, provider, fetch }, aim, signal);
+    const { endpoint, provider, oauth } = this.#options;
+    await runAuthorizationFlow({ endpoint, provider, fetch, oauth }, aim, signal);
     this.#flows.gainedHeader = await headerOf(provider);
   }
 

@@ -11,39 +11,15 @@ import {
   type ResumeSchedule,
   type ResumeStep,
 } from '../policy/resume-schedule.ts';
-import type { AskHeaders } from '../target.ts';
 import type { AnswerHead, AnswerReader } from './answer-reader.ts';
 import { BodyParts } from './body-parts.ts';
+import type { CallHost, CallOptions } from './call-host.ts';
 import { HttpRequest, mediaTypeOf } from './http-request.ts';
 import { ownError } from './http-request-error.ts';
 import { parseMessages } from './json-rpc.ts';
-import { cutShort, messageTooLarge, noResponse } from './request-failure.ts';
+import { cutShort, messageTooLarge, noResponse, responseIn } from './request-failure.ts';
 import { eventIdHeader } from './request-headers.ts';
 import { SseDecoder, type SseReader, type StreamEvent } from './sse-decoder.ts';
-import type { Wire } from './wire.ts';
-
-/** What a call needs of its session. */
-export interface CallHost {
-  readonly wire: Wire;
-  readonly maxMessageBytes: number;
-  /** A message came on the call's own stream. */
-  receive(message: JSONRPCMessage, call: HttpCall): void;
-  /** The call's response has come, and its stream is still open. */
-  linger(call: HttpCall): void;
-  /** Nothing of the call is left. Told before its promise rejects. */
-  over(call: HttpCall): void;
-  /** Trouble that fails nothing. */
-  report(error: unknown): void;
-  mayNotLeave(): Error | undefined;
-}
-
-/** How a call is to be sent. */
-export interface CallOptions {
-  readonly headers: AskHeaders | undefined;
-  /** Resumes an earlier call's stream after this event instead of sending the request. */
-  readonly resumptionToken: string | undefined;
-  readonly onResumptionToken: ((token: string) => void) | undefined;
-}
 
 const POST_HEADERS = {
   accept: 'application/json, text/event-stream',
@@ -58,6 +34,7 @@ export class HttpCall implements AnswerReader, SseReader {
   readonly method: string;
   /** Its stream replays that of an earlier call, whose id the response carries. */
   readonly isReplay: boolean;
+  readonly standsAlone: boolean;
   readonly #host: CallHost;
   readonly #options: CallOptions;
   #resolve: (() => void) | undefined;
@@ -83,6 +60,7 @@ export class HttpCall implements AnswerReader, SseReader {
     this.id = message.id;
     this.method = message.method;
     this.isReplay = options.resumptionToken !== undefined;
+    this.standsAlone = options.standsAlone ?? false;
   }
 
   /** Whether the server can know of it. */
@@ -97,7 +75,7 @@ export class HttpCall implements AnswerReader, SseReader {
 
   /** Sends. Settles when the response was received, or can't come any more. Called once. */
   send(message: JSONRPCRequest): Promise<void> {
-    const { resumptionToken, headers } = this.#options;
+    const { resumptionToken, headers, ownHeaders } = this.#options;
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -108,7 +86,8 @@ export class HttpCall implements AnswerReader, SseReader {
       const body = this.#written(message);
       if (body === undefined) return;
       const mayNotLeave = (): Error | undefined => this.#host.mayNotLeave();
-      this.#open({ method: 'POST', body, own: POST_HEADERS, headers, mayNotLeave });
+      const own = ownHeaders === undefined ? POST_HEADERS : { ...ownHeaders, ...POST_HEADERS };
+      this.#open({ method: 'POST', body, own, headers, mayNotLeave });
     });
   }
 
@@ -175,7 +154,7 @@ export class HttpCall implements AnswerReader, SseReader {
     if (this.#isAnswered) this.#requestOver();
     else if (this.#decoder !== undefined) this.#endedEarly(error);
     else if (this.#lastEventId !== undefined) this.#noStream(error);
-    else this.fail(error);
+    else if (!this.#isRefusedInWords(error)) this.fail(error);
   }
 
   onEvent({ id, event, data }: StreamEvent): void {
@@ -228,6 +207,15 @@ export class HttpCall implements AnswerReader, SseReader {
     return true;
   }
 
+  /** The refusal is the call's response, which has been handed on. */
+  #isRefusedInWords(error: unknown): boolean {
+    const response = this.standsAlone ? responseIn(error, this.id) : undefined;
+    if (response === undefined) return false;
+    this.#host.receive(response, this);
+    this.#requestOver();
+    return true;
+  }
+
   #tellResumption(id: string): void {
     // One that can't be sent back can't be resumed from, and the one before it is out of date.
     this.#lastEventId = eventIdHeader(id);
@@ -242,7 +230,7 @@ export class HttpCall implements AnswerReader, SseReader {
   /** The event stream ended without the response: cut, or closed by the server on purpose. */
   #endedEarly(cause: unknown): void {
     this.#decoder = undefined;
-    if (this.#lastEventId === undefined) {
+    if (this.#lastEventId === undefined || this.standsAlone) {
       this.fail(cause ?? cutShort('no response came, and no event id to resume from'));
       return;
     }

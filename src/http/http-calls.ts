@@ -8,8 +8,9 @@ import type {
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
 import type { AskHeaders } from '../target.ts';
+import type { CallHost, CallOptions } from './call-host.ts';
 import { ExpiryList } from './expiry-list.ts';
-import { type CallHost, type CallOptions, HttpCall } from './http-call.ts';
+import { HttpCall } from './http-call.ts';
 import { isResponse } from './json-rpc.ts';
 import type { PostQueue } from './post-queue.ts';
 import type { Wire } from './wire.ts';
@@ -79,8 +80,9 @@ export class HttpCalls implements CallHost {
   cancel(message: JSONRPCNotification, headers: AskHeaders | undefined): Promise<void> {
     const call = this.#find(message.params?.['requestId'] as RequestId | undefined);
     if (call === undefined || call.isAnswered) return Promise.resolve();
-    // `initialize` must not be cancelled (spec, utilities/cancellation).
-    const isTold = call.method !== 'initialize' && call.wasWritten;
+    // `initialize` must not be cancelled (spec, utilities/cancellation); where there is no session,
+    // the end of the stream says it all.
+    const isTold = call.method !== 'initialize' && !call.standsAlone && call.wasWritten;
     // Order: the server is told before it is cut off.
     const told = isTold ? this.#options.posts.post(message, { headers }) : Promise.resolve();
     call.cut();

@@ -3,7 +3,7 @@
 // fixed number of sockets, however many it asks for.
 
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
-import type { AskHeaders } from '../target.ts';
+import type { AskHeaders, HeaderRecord } from '../target.ts';
 import type { AnswerHead, AnswerReader } from './answer-reader.ts';
 import { ExpiryList } from './expiry-list.ts';
 import { HttpRequest } from './http-request.ts';
@@ -34,6 +34,8 @@ export interface PostQueueOptions {
 /** How one message is to be sent. */
 export interface PostOptions {
   readonly headers?: AskHeaders | undefined;
+  /** Of this message alone. */
+  readonly ownHeaders?: HeaderRecord | undefined;
   /** Sent also when nothing else may leave any more, and before what waits. */
   readonly isLastWord?: boolean | undefined;
 }
@@ -65,7 +67,7 @@ export class PostQueue {
    * Resolves when the server has taken the message. Rejects when it refuses, or doesn't in time.
    */
   post(message: JSONRPCMessage, options: PostOptions = {}): Promise<void> {
-    const { headers, isLastWord = false } = options;
+    const { headers, ownHeaders, isLastWord = false } = options;
     const queue = isLastWord ? this.#lastWords : this.#waiting;
     if (queue.length >= WAITING_MAX) return Promise.reject(saturated());
     const { wire, mayNotLeave } = this.#options;
@@ -84,7 +86,7 @@ export class PostQueue {
         {
           method: 'POST',
           body: JSON.stringify(message),
-          own: HEADERS,
+          own: ownHeaders === undefined ? HEADERS : { ...ownHeaders, ...HEADERS },
           headers,
           mayNotLeave: isLastWord ? undefined : mayNotLeave,
         },

@@ -1,8 +1,10 @@
 // The errors of requests that got no answer they can use, each with what it means: whether the
 // server can have executed the request, and whether the session is of any more use. Pure.
 
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import type { ExchangeProgress } from './exchange.ts';
-import { HttpRequestError } from './http-request-error.ts';
+import { HttpRequestError, ownError } from './http-request-error.ts';
+import { parseMessages } from './json-rpc.ts';
 
 /**
  * The error for a request whose exchange failed with `error`. Errors of another kind (a header that
@@ -65,6 +67,21 @@ export function messageTooLarge(cause: unknown): HttpRequestError {
   const message = 'The server sent a message over the bound';
   const details = { execution: 'unknown', sessionLost: true, cause } as const;
   return new HttpRequestError('MESSAGE_TOO_LARGE', message, details);
+}
+
+/**
+ * The response to the request `id` that a refusal holds: servers without sessions tell of JSON-RPC
+ * errors with a status of their own. Credentials that are refused are no word of the protocol.
+ */
+export function responseIn(error: unknown, id: string | number): JSONRPCMessage | undefined {
+  const { status = 0, body = '' } = ownError(error);
+  if (status < 400 || status > 499 || status === 401 || status === 403) return undefined;
+  try {
+    const [message] = parseMessages(body);
+    return message !== undefined && 'error' in message && message.id === id ? message : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Codes of errors that say the caller, not the network, is to blame. */

@@ -88,6 +88,7 @@ export class StreamableHttpTransport implements Transport {
           dispatchers: this.#dispatchers,
           flows: wiring.flows?.of(authProvider),
           onFailed: wiring.onCredentialsFailed,
+          oauth: wiring.oauth,
           clock,
         }),
       sessionId: options.sessionId,
@@ -152,17 +153,19 @@ export class StreamableHttpTransport implements Transport {
   send(message: JSONRPCMessage, options: HttpSendOptions = {}): Promise<void> {
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
     if (!this.#isStarted) return Promise.reject(new Error('The transport is not started'));
-    const { headers, onresumptiontoken: onResumptionToken } = options;
+    const { headers, ownHeaders, standsAlone } = options;
     if (isRequest(message)) {
       // Empty: there is nothing to resume, as for the SDK's transport.
       const resumptionToken = options.resumptionToken || undefined;
-      return this.#calls.send(message, { headers, resumptionToken, onResumptionToken });
+      const { onresumptiontoken: onResumptionToken } = options;
+      const rest = { resumptionToken, onResumptionToken, standsAlone };
+      return this.#calls.send(message, { headers, ownHeaders, ...rest });
     }
-    if (!('method' in message)) return this.#posts.post(message, { headers });
+    if (!('method' in message)) return this.#posts.post(message, { headers, ownHeaders });
     if (message.method === 'notifications/cancelled') {
       return this.#calls.cancel(message, headers);
     }
-    const sent = this.#posts.post(message, { headers });
+    const sent = this.#posts.post(message, { headers, ownHeaders });
     if (message.method !== 'notifications/initialized' || !this.#listensAtOnce) return sent;
     return sent.then(() => this.listen());
   }

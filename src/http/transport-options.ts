@@ -6,8 +6,9 @@ import type { MessageExtraInfo, RequestId } from '@modelcontextprotocol/sdk/type
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../clock.ts';
 import { checkKnown } from '../known-members.ts';
-import type { AskHeaders, HeaderSource } from '../target.ts';
+import type { AskHeaders, HeaderRecord, HeaderSource } from '../target.ts';
 import { checkHeaderSource, checkUrl } from '../target-check.ts';
+import type { LoadOAuth } from './authorization-flow.ts';
 import type { DispatcherHold, DispatcherSource } from './dispatchers.ts';
 import type { ProviderFlowsMap } from './provider-flows.ts';
 
@@ -62,6 +63,17 @@ export interface StreamableHttpTransportOptions {
 export interface HttpSendOptions extends TransportSendOptions {
   /** Headers of this message's request, instead of the transport's. Asked when it is sent. */
   readonly headers?: AskHeaders | undefined;
+  /**
+   * Headers of this message alone, over all others. Names in lower case. None that belong to the
+   * transport or carry credentials.
+   */
+  readonly ownHeaders?: HeaderRecord | undefined;
+  /**
+   * The request stands for itself (2026-07-28): no session answers for it. It is cancelled by the
+   * end of its stream, never resumed, and its response may come with a status of 400 to 499.
+   * Default: false.
+   */
+  readonly standsAlone?: boolean | undefined;
 }
 
 /** What a message that was received says beside itself. */
@@ -76,6 +88,8 @@ export interface TransportWiring {
   readonly dispatchers?: DispatcherHold | undefined;
   /** OAuth flows, shared with other sessions of the same provider. Default: its own. */
   readonly flows?: ProviderFlowsMap | undefined;
+  /** Runs OAuth flows. Default: SDK 1, loaded when it is first needed. */
+  readonly oauth?: LoadOAuth | undefined;
   /** The provider threw `error`, or a flow failed with it that asks for no sign-in. */
   readonly onCredentialsFailed?: ((error: unknown) => void) | undefined;
   /** Whether nobody uses the session at the moment: see `NotificationStream`. Default: never. */

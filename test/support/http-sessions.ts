@@ -4,6 +4,7 @@ import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import type {
   ConnectContext,
   Connection,
+  Connector,
   LeaseContext,
   SessionSettings,
 } from '../../src/connect/connector.ts';
@@ -11,6 +12,7 @@ import {
   createHttpConnector,
   type HttpConnectorOptions,
 } from '../../src/connect/http-connector.ts';
+import { lentShared } from '../../src/connect/sdk-1.ts';
 import { LeaseReleasedError } from '../../src/errors.ts';
 import type { HeaderRecord, HttpTarget } from '../../src/target.ts';
 import { testSettings } from './session-settings.ts';
@@ -28,14 +30,14 @@ export interface TestLease {
 
 /** Opens sessions and keeps track of them. */
 export class HttpSessions {
-  readonly #connect: ReturnType<typeof createHttpConnector>;
+  readonly #connect: Connector;
   readonly #settings: Partial<SessionSettings>;
   readonly #open = new Set<OpenSession>();
 
   constructor(options: HttpConnectorOptions & Partial<SessionSettings> = {}) {
-    const { dispatcher, onStreamSlowed, ...settings } = options;
+    const { dispatcher, ...settings } = options;
     this.#settings = settings;
-    this.#connect = createHttpConnector({ dispatcher, onStreamSlowed });
+    this.#connect = createHttpConnector({ dispatcher }, lentShared());
   }
 
   async open(

@@ -4,7 +4,9 @@
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type { JSONRPCMessage, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
 import { systemClock } from '../../src/clock.ts';
-import { SessionLink, type SessionLinkOptions } from '../../src/connect/session-link.ts';
+import type { SessionLinkOptions } from '../../src/connect/link-options.ts';
+import { lentShared } from '../../src/connect/sdk-1.ts';
+import { SessionLink } from '../../src/connect/session-link.ts';
 
 /** What the scripted server says of itself. */
 export const HANDSHAKE = {
@@ -91,6 +93,7 @@ export function createLink(
       capabilities: { sampling: {}, elicitation: {}, roots: { listChanged: true } },
       jsonSchemaValidator: { getValidator: () => (input) => accept(input) },
     },
+    line: lentShared().line,
     clock: systemClock,
     exclusive: true,
     ...options,

@@ -20,6 +20,8 @@ export function testSettings(
     clientOptions: {},
     exclusive: !affine && (target.leasesPerSession ?? 1) === 1,
     affine,
+    caller: 'caller-1',
+    dispatcher: undefined,
     maxMessageBytes: 1024 * 1024,
     connectTimeoutMs: 10_000,
     closeTimeoutMs: 2_000,
@@ -27,6 +29,7 @@ export function testSettings(
     clock: systemClock,
     random: Math.random,
     onTrouble: () => {},
+    onStreamSlowed: () => {},
     ...own,
   };
 }
