@@ -10,7 +10,7 @@ import { createFence, defaultFetch } from './fence.ts';
 import { FencedTransport, fencedFetch, type TransportGuards } from './fenced-transport.ts';
 import { LeaseHeaders } from './lease-headers.ts';
 import type { LentShared } from './lent-clients.ts';
-import type { TransportParts } from './transport-session.ts';
+import type { TransportParts, TransportSession } from './transport-session.ts';
 
 /** What is known when a transport is made for a session. */
 export interface TransportContext
@@ -90,13 +90,13 @@ export function createTransportConnector(
   let loading: Promise<Loaded> | undefined;
   return async (target, context) => {
     loading ??= load();
-    const { TransportSession, shared } = await loading;
+    const { Session, shared } = await loading;
     context.signal.throwIfAborted();
     const guards = guardsOf(context, options);
     try {
       const made = await make(contextFor(target, context, guards));
       const parts = partsOf(made, guards, given);
-      const session = new TransportSession(parts, context, shared);
+      const session = new Session(parts, context, shared);
       await session.open(context.signal);
       return session;
     } catch (error) {
@@ -109,16 +109,16 @@ export function createTransportConnector(
 
 /** What is loaded with the first session. */
 interface Loaded {
-  readonly TransportSession: typeof import('./transport-session.ts').TransportSession;
+  readonly Session: typeof TransportSession;
   readonly shared: LentShared;
 }
 
 async function load(): Promise<Loaded> {
-  const [{ TransportSession }, { lentShared }] = await Promise.all([
+  const [session, clients] = await Promise.all([
     import('./transport-session.ts'),
     import('./lent-clients.ts'),
   ]);
-  return { TransportSession, shared: lentShared() };
+  return { Session: session.TransportSession, shared: clients.lentShared() };
 }
 
 function guardsOf(
