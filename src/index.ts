@@ -20,6 +20,13 @@ export type {
 export { createFence, type Fence, type FenceOptions } from './connect/fence.ts';
 export type { StreamEnd } from './connect/fenced-request.ts';
 export {
+  createTransportConnector,
+  type MakeTransport,
+  type SessionTransport,
+  type TransportConnectorOptions,
+  type TransportContext,
+} from './connect/transport-connector.ts';
+export {
   type AcquirePhase,
   AcquireTimeoutError,
   CircuitOpenError,

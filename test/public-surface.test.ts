@@ -25,6 +25,7 @@ test('the package exports these values and no others', () => {
     'SessionPoolError',
     'StreamableHttpTransport',
     'createFence',
+    'createTransportConnector',
   ]);
 });
 
@@ -73,6 +74,7 @@ test('the package exports these types', () => {
       "LeaseContext",
       "LeaseEndReason",
       "Logger",
+      "MakeTransport",
       "OpenErrorDetails",
       "OpenFailureKind",
       "PoolEvent",
@@ -99,12 +101,15 @@ test('the package exports these types', () => {
       "SessionPoolOptions",
       "SessionSettings",
       "SessionTarget",
+      "SessionTransport",
       "StdioTarget",
       "StreamEnd",
       "StreamableHttpTransportOptions",
       "TeardownOutcome",
       "Timer",
       "Totals",
+      "TransportConnectorOptions",
+      "TransportContext",
       "UseOptions",
       "WarmOptions",
       "WarmReport",

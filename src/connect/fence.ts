@@ -12,6 +12,7 @@ import { AbortFanout } from '../abort-fanout.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
 import { ExpiryList } from '../http/expiry-list.ts';
+import { asksForEvents } from '../http/request-headers.ts';
 import { FencedRequest, type RequestObserver, type StreamEnd } from './fenced-request.ts';
 import { readPostedMessage } from './posted-message.ts';
 import { type Chain, StreamChains } from './stream-chains.ts';
@@ -263,8 +264,8 @@ interface Errand {
   readonly observer: RequestObserver;
 }
 
-/** Undici declares types of its own for what is the same at run time. */
-const defaultFetch: FetchLike = (url, init) =>
+/** Undici's own. It declares types of its own for what is the same at run time. */
+export const defaultFetch: FetchLike = (url, init) =>
   undiciFetch(url, init as Parameters<typeof undiciFetch>[1]) as unknown as Promise<Response>;
 
 /** Never settles; nothing holds it but who waits for it. */
@@ -274,11 +275,6 @@ function park(): Promise<never> {
 
 function methodOf(init: RequestInit | undefined): string {
   return init?.method?.toUpperCase() ?? 'GET';
-}
-
-/** Whether a GET is one of an event stream; OAuth's discovery uses the same fetch, for JSON. */
-function asksForEvents(headers: Headers): boolean {
-  return /\btext\/event-stream\b/i.test(headers.get('accept') ?? '');
 }
 
 /** Redirects and 401 are answered by another GET, which is no reconnect. */

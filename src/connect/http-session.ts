@@ -9,11 +9,11 @@ import type { HttpMessageExtra } from '../http/transport-options.ts';
 import type { Replay } from '../policy/failure.ts';
 import type { HttpTarget } from '../target.ts';
 import type { ConnectContext, Connection, LeaseContext, SessionSettings } from './connector.ts';
-import { statusOf } from './failure-of.ts';
 import type { HttpShared } from './http-connector.ts';
 import { LentClients } from './lent-clients.ts';
 import type { OriginOf } from './server-messages.ts';
 import { SessionLink } from './session-link.ts';
+import { isForgotten } from './session-loss.ts';
 
 /** A session found dead within this time of a sign of life did not die of being idle. */
 const SILENCE_MS = 1_000;
@@ -185,10 +185,8 @@ export class HttpSession<C = Client> implements Connection<C> {
     return String(this.#target.url);
   }
 
-  /** A 400 ends a session only when the server, asked again, did not know it. */
   #isGoneByServer(): boolean {
-    const status = statusOf(this.#link.gone()?.cause);
-    return status === 404 || status === 400;
+    return isForgotten(this.#link.gone()?.cause);
   }
 
   #onLost(): void {

@@ -3,6 +3,7 @@
 
 import { dropFrames } from '../drop-frames.ts';
 import { SessionLostError } from '../errors.ts';
+import { statusOf } from './failure-of.ts';
 
 /**
  * Why a session ended, as data: an error made by the link would hold the link (see
@@ -11,6 +12,15 @@ import { SessionLostError } from '../errors.ts';
 export interface SessionEnd {
   readonly message: string;
   readonly cause?: unknown;
+}
+
+/**
+ * Whether a session ended with `cause` because its server does not know it any more. A 400 ends one
+ * only when the server, asked again, did not know it.
+ */
+export function isForgotten(cause: unknown): boolean {
+  const status = statusOf(cause);
+  return status === 404 || status === 400;
 }
 
 /** What calls in flight reject with. An error that says so already is used as it is. */

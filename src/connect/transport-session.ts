@@ -11,6 +11,7 @@ import type { ConnectContext, Connection, LeaseContext, SessionSettings } from '
 import { LentClients, type LentShared } from './lent-clients.ts';
 import type { OriginOf } from './server-messages.ts';
 import { SessionLink } from './session-link.ts';
+import { isForgotten } from './session-loss.ts';
 
 /** A transport, and what has to be known of its kind. */
 export interface TransportParts {
@@ -36,6 +37,8 @@ export interface TransportParts {
 
 /** What a session has in place of a client of its own. */
 const NO_CLIENT = { close: (): Promise<void> => Promise.resolve() };
+/** How long a server may take to end the session of a failed open. */
+const ABANDON_MS = 1_000;
 
 /** See the file header. */
 export class TransportSession<C = Client> implements Connection<C> {
@@ -135,32 +138,45 @@ export class TransportSession<C = Client> implements Connection<C> {
 
   async terminate(signal: AbortSignal): Promise<void> {
     await againstSignal(signal, Promise.allSettled(this.#cancels));
-    await this.#parts.terminate?.(signal);
+    if (!isForgotten(this.#link.gone()?.cause)) await this.#parts.terminate?.(signal);
   }
 
   sever(reason: Error): void {
     this.#link.sever(reason);
-    this.#parts.sever?.(reason);
     this.#lent.release();
+    // Last: a part may be foreign code, and throw.
+    this.#parts.sever?.(reason);
   }
 
   async #abandonOpen(cause: unknown): Promise<void> {
     const reason = new Error('The session could not be opened', { cause });
-    const { clock, closeTimeoutMs } = this.#settings;
-    this.#parts.fence?.(reason);
-    let onTime: () => void = () => {};
-    const time = new Promise<void>((resolve) => {
-      onTime = resolve;
-    });
-    // Bound: this timer.
-    const timer = clock.setTimeout(() => onTime(), closeTimeoutMs);
+    const { closeTimeoutMs, onTrouble } = this.#settings;
+    const { fence, terminate, transport } = this.#parts;
+    const terminateMs = terminate === undefined ? 0 : Math.min(ABANDON_MS, closeTimeoutMs / 2);
     try {
-      await Promise.race([this.#parts.transport.close(), time]);
-    } catch {
+      fence?.(reason);
+      if (terminate) await this.#inTime(terminateMs, (signal) => terminate(signal));
+      await this.#inTime(closeTimeoutMs - terminateMs, () => transport.close());
+      this.sever(reason);
+    } catch (error) {
       // The caller gets the open's own error, which says more.
+      onTrouble(error);
+    }
+  }
+
+  /** Settles when `step` does, in whatever way, and after `timeMs` at the latest. */
+  async #inTime(timeMs: number, step: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const { clock, onTrouble } = this.#settings;
+    const controller = new AbortController();
+    const late = new Error(`Not settled within ${timeMs} ms`);
+    // Bound: this timer.
+    const timer = clock.setTimeout(() => controller.abort(late), timeMs);
+    try {
+      await againstSignal(controller.signal, step(controller.signal));
+    } catch (error) {
+      onTrouble(error);
     } finally {
       clock.clearTimeout(timer);
-      this.sever(reason);
     }
   }
 

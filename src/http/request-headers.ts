@@ -1,5 +1,5 @@
-// What a caller says of the headers of its requests: by name, and by the user info of a URL; and
-// the one header that holds a peer's words. Pure.
+// What a caller says of the headers of its requests: by name, and by the user info of a URL; the
+// one header that holds a peer's words; and what a transport's headers tell of its request. Pure.
 
 import type { HeaderRecord } from '../target.ts';
 import { RESERVED_HEADERS } from '../target-check.ts';
@@ -38,6 +38,11 @@ export function eventIdHeader(id: string): string | undefined {
   const bytes = Buffer.from(id);
   const isFit = bytes.length > 0 && bytes.length <= MAX_EVENT_ID_BYTES;
   return isFit && !bytes.some(isControl) ? bytes.toString('latin1') : undefined;
+}
+
+/** Whether a GET is one of an event stream; OAuth's discovery uses the same fetch, for JSON. */
+export function asksForEvents(headers: Headers): boolean {
+  return /\btext\/event-stream\b/i.test(headers.get('accept') ?? '');
 }
 
 const isControl = (byte: number): boolean => (byte < 0x20 && byte !== 0x09) || byte === 0x7f;

@@ -1,0 +1,163 @@
+// An SDK transport of others as a session uses it: takes its place towards the link, tells its
+// fence what has been answered, lets no last word pass that the server needs not hear, and is
+// closed when it says so. Sits between a `TransportSession` and the transport it was made for.
+
+import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type {
+  JSONRPCMessage,
+  JSONRPCNotification,
+  MessageExtraInfo,
+} from '@modelcontextprotocol/sdk/types.js';
+import { againstSignal } from '../against-signal.ts';
+import type { Fence } from './fence.ts';
+import type { LaneSendOptions } from './lane.ts';
+import type { LeaseHeaders } from './lease-headers.ts';
+import { readPostedMessage } from './posted-message.ts';
+
+/** What Streamable HTTP transports of the SDK can do beside. */
+interface Terminable {
+  terminateSession?(): Promise<void>;
+}
+
+/** What a transport is fenced with. */
+export interface TransportGuards {
+  readonly fence: Fence;
+  readonly headers: LeaseHeaders;
+}
+
+/** See the file header. */
+export class FencedTransport implements Transport {
+  onclose?: (() => void) | undefined;
+  onerror?: ((error: Error) => void) | undefined;
+  onmessage?: ((message: JSONRPCMessage, extra?: MessageExtraInfo) => void) | undefined;
+
+  readonly #inner: Transport & Terminable;
+  readonly #guards: TransportGuards;
+  /** It is open: it has started, and has not said that it is closed. */
+  #isOpen = false;
+  #isClosed = false;
+  /** Tells who closes it that it is closed. */
+  #onClosed: () => void = () => {};
+
+  /** @throws TypeError when `inner` can't be a session's transport. */
+  constructor(inner: Transport, guards: TransportGuards) {
+    checkTransport(inner);
+    this.#inner = inner;
+    this.#guards = guards;
+  }
+
+  get sessionId(): string | undefined {
+    return this.#inner.sessionId;
+  }
+
+  readonly setProtocolVersion = (version: string): void => {
+    this.#inner.setProtocolVersion?.(version);
+  };
+
+  async start(): Promise<void> {
+    const inner = this.#inner;
+    inner.onmessage = (message, extra) => this.#onMessage(message, extra);
+    inner.onerror = (error) => this.onerror?.(error);
+    inner.onclose = () => this.#closed();
+    await inner.start();
+    this.#isOpen = !this.#isClosed;
+  }
+
+  send(message: JSONRPCMessage, options?: LaneSendOptions): Promise<void> {
+    return this.#guards.headers.carry(message, options?.headers, () =>
+      this.#inner.send(message, options),
+    );
+  }
+
+  /**
+   * Settles when the transport has closed: its own promise may come before its socket is gone. One
+   * that was open calls `onclose` then, as the SDK asks of every transport.
+   */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => {
+      this.#onClosed = resolve;
+    });
+    const isOpen = this.#isOpen;
+    await this.#inner.close();
+    // Bound: whoever closes.
+    if (isOpen) await closed;
+  }
+
+  /** Ends the session on the server, where the transport knows how to. */
+  async terminate(signal: AbortSignal): Promise<void> {
+    if (this.#mayTerminate) await againstSignal(signal, Promise.resolve(this.#terminated()));
+  }
+
+  /** A cancel of a call in flight: news only to a server that is not told that all is over. */
+  async sendLastWord(message: JSONRPCNotification): Promise<void> {
+    if (!this.#mayTerminate) await this.send(message);
+  }
+
+  /** Nothing that the transport still says is heard, and nothing of the session is held by it. */
+  sever(reason: Error): void {
+    const { fence, headers } = this.#guards;
+    fence.abortAll(reason);
+    headers.clear();
+    const inner = this.#inner;
+    inner.onmessage = undefined;
+    inner.onerror = undefined;
+    inner.onclose = undefined;
+  }
+
+  get #mayTerminate(): boolean {
+    return this.sessionId !== undefined && this.#inner.terminateSession !== undefined;
+  }
+
+  #terminated(): Promise<void> | undefined {
+    return this.#inner.terminateSession?.();
+  }
+
+  #onMessage(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
+    const answered = idAnswered(message);
+    if (answered !== undefined) this.#guards.fence.endCall(answered);
+    this.onmessage?.(message, extra);
+  }
+
+  #closed(): void {
+    this.#isClosed = true;
+    this.#isOpen = false;
+    this.#onClosed();
+    this.onclose?.();
+  }
+}
+
+/** A transport's way to the network: shut once the fence is armed, but for what ends a session. */
+export function fencedFetch(fence: Fence): FetchLike {
+  return (url, init) => {
+    const pass = fence.armed && isLastWord(init) ? fence.passThrough : fence.fetch;
+    return pass(url, init);
+  };
+}
+
+function isLastWord(init: RequestInit | undefined): boolean {
+  const method = init?.method?.toUpperCase();
+  return (
+    method === 'DELETE' ||
+    (method === 'POST' && readPostedMessage(init?.body).cancels !== undefined)
+  );
+}
+
+/** The id of the request that `message`, which may be anything, answers. */
+function idAnswered(message: unknown): string | number | undefined {
+  if (typeof message !== 'object' || message === null || 'method' in message) return undefined;
+  const { id } = message as { id?: unknown };
+  return typeof id === 'string' || typeof id === 'number' ? id : undefined;
+}
+
+/** `given` comes from code without types, maybe. */
+function checkTransport(given: Transport): void {
+  const transport: Partial<Transport> = Object(given);
+  for (const name of ['start', 'send', 'close'] as const) {
+    if (typeof transport[name] !== 'function') {
+      throw new TypeError(`Expected the transport to have a method \`${name}\``);
+    }
+  }
+  if (transport.onmessage !== undefined && transport.onmessage !== null) {
+    throw new TypeError('Expected a transport of its own for each session: this one is in use');
+  }
+}

@@ -1,0 +1,175 @@
+// Makes a connector of any transport of the SDK, for custom targets and for the pool's `connector`
+// option: each session gets a transport of its own from the caller, and a fence of its own. Sits at
+// the edge of the pool. Loads the SDK's client with the first session, so that merely importing
+// this costs nothing.
+
+import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type { SessionTarget } from '../target.ts';
+import type { ConnectContext, Connector } from './connector.ts';
+import { createFence, defaultFetch } from './fence.ts';
+import { FencedTransport, fencedFetch, type TransportGuards } from './fenced-transport.ts';
+import { LeaseHeaders } from './lease-headers.ts';
+import type { LentShared } from './lent-clients.ts';
+import type { TransportParts, TransportSession } from './transport-session.ts';
+
+/** What is known when a transport is made for a session. */
+export interface TransportContext
+  extends Pick<ConnectContext, 'signal' | 'key' | 'headers' | 'settings'> {
+  /** What the session is opened for. */
+  readonly target: SessionTarget;
+  /**
+   * For transports that take one: goes through a fence of the session's own (see `createFence`),
+   * and adds to each message the headers of the lease that sends it, to everything else those of
+   * `headers`. Reserved ones are dropped, and other origins get none.
+   */
+  readonly fetch: FetchLike;
+}
+
+/** A transport, with what the pool can't know of it. */
+export interface SessionTransport {
+  /** Not started. Made for this session alone. */
+  readonly transport: Transport;
+  /**
+   * Whether an error that the transport reports (`onerror`) means that the session is gone. Errors
+   * of sends are judged anyway, and are reported before they are thrown: not by this. Default: only
+   * a broken event stream of the SDK's `SSEClientTransport` is. `onclose` always is.
+   */
+  readonly isLoss?: ((error: unknown) => boolean) | undefined;
+  /**
+   * Tells the server that the session is over, before the transport is closed. Default:
+   * `terminateSession()`, where the transport has one and a session id.
+   */
+  readonly terminate?: ((signal: AbortSignal) => Promise<void>) | undefined;
+  /**
+   * Cuts what `close()` may leave, such as a socket whose peer acknowledges no close. Synchronous,
+   * called last and always. Default: what went through `fetch` is cut.
+   */
+  readonly sever?: ((reason: Error) => void) | undefined;
+}
+
+/**
+ * Makes the transport of one session, anew each time it is called. Bound: `connectTimeoutMs`, with
+ * the rest of the open; what comes later is closed.
+ */
+export type MakeTransport = (
+  context: TransportContext,
+) => Transport | SessionTransport | Promise<Transport | SessionTransport>;
+
+/** What `createTransportConnector` takes beside. */
+export interface TransportConnectorOptions {
+  /** Does the work below the fences: a dispatcher of yours goes here. Default: undici's `fetch`. */
+  readonly fetch?: FetchLike | undefined;
+}
+
+/**
+ * Makes a connector of any transport of the SDK. The pool does the rest: the handshake, a client
+ * for each lease, and the end of the session, in time, whatever the transport does.
+ *
+ * A transport is closed when its `close()` has settled and it has called `onclose`; one that does
+ * not is reported as abandoned. Requests of the server come without an origin: on a session that is
+ * lent to one lease at a time they are that lease's, on others they go to the pool's handlers.
+ *
+ * Give transports that reconnect on their own `maxRetries: 0`: the pool opens a new session sooner.
+ *
+ * @example
+ * ```ts
+ * const connect = createTransportConnector(
+ *   ({ fetch }) => new StreamableHTTPClientTransport(url, { fetch }),
+ * );
+ * const lease = await pool.acquire({ server: 'tools', identity: user.id, connect });
+ * ```
+ */
+export function createTransportConnector(
+  make: MakeTransport,
+  options: TransportConnectorOptions = {},
+): Connector {
+  if (typeof make !== 'function') {
+    throw new TypeError(`Expected a function that makes a transport, got ${typeof make}`);
+  }
+  const given = new WeakSet<Transport>();
+  let loading: Promise<Loaded> | undefined;
+  return async (target, context) => {
+    loading ??= load();
+    const { Session, shared } = await loading;
+    context.signal.throwIfAborted();
+    const guards = guardsOf(context, options);
+    try {
+      const made = await make(contextFor(target, context, guards));
+      const parts = partsOf(made, guards, given);
+      const session = new Session(parts, context, shared);
+      await session.open(context.signal);
+      return session;
+    } catch (error) {
+      // It may have fetched before it failed, and a fence that nobody arms lets it go on.
+      guards.fence.abortAll();
+      throw error;
+    }
+  };
+}
+
+/** What is loaded with the first session. */
+interface Loaded {
+  readonly Session: typeof TransportSession;
+  readonly shared: LentShared;
+}
+
+async function load(): Promise<Loaded> {
+  const [session, clients] = await Promise.all([
+    import('./transport-session.ts'),
+    import('./lent-clients.ts'),
+  ]);
+  return { Session: session.TransportSession, shared: clients.lentShared() };
+}
+
+function guardsOf(
+  context: ConnectContext,
+  { fetch = defaultFetch }: TransportConnectorOptions,
+): TransportGuards {
+  const { clock, random, maxMessageBytes } = context.settings;
+  const headers = new LeaseHeaders(context.headers);
+  const below = headers.over(fetch);
+  return { fence: createFence({ fetch: below, clock, random, maxMessageBytes }), headers };
+}
+
+function contextFor(
+  target: SessionTarget,
+  { signal, key, headers, settings }: ConnectContext,
+  { fence }: TransportGuards,
+): TransportContext {
+  return { target, signal, key, headers, settings, fetch: fencedFetch(fence) };
+}
+
+/** @throws TypeError when `made` is no transport, or served a session already. */
+function partsOf(
+  made: Transport | SessionTransport,
+  guards: TransportGuards,
+  given: WeakSet<Transport>,
+): TransportParts {
+  const own = isTransport(made) ? { transport: made } : made;
+  const transport = new FencedTransport(own.transport, guards);
+  if (given.has(own.transport)) {
+    throw new TypeError('Expected a transport of its own for each session: this one had another');
+  }
+  given.add(own.transport);
+  return {
+    transport,
+    isLoss: own.isLoss ?? isBrokenStream,
+    fence: (reason) => guards.fence.arm(reason),
+    sendLastWord: (message) => transport.sendLastWord(message),
+    terminate: own.terminate ?? ((signal) => transport.terminate(signal)),
+    sever: (reason) => {
+      transport.sever(reason);
+      own.sever?.(reason);
+    },
+  };
+}
+
+const isTransport = (made: Transport | SessionTransport): made is Transport =>
+  typeof (made as Partial<Transport> | undefined)?.start === 'function';
+
+/**
+ * The SDK's `SseError`, by its structure. Its EventSource comes back by itself, to a session that
+ * knows nothing of `initialize`.
+ */
+const isBrokenStream = (error: unknown): boolean =>
+  (error as { event?: { type?: unknown } } | null)?.event?.type === 'error';
