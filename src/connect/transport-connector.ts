@@ -114,11 +114,11 @@ interface Loaded {
 }
 
 async function load(): Promise<Loaded> {
-  const [session, clients] = await Promise.all([
+  const [session, line] = await Promise.all([
     import('./transport-session.ts'),
-    import('./lent-clients.ts'),
+    import('./sdk-1.ts'),
   ]);
-  return { Session: session.TransportSession, shared: clients.lentShared() };
+  return { Session: session.TransportSession, shared: line.lentShared() };
 }
 
 function guardsOf(
