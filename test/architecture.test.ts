@@ -38,20 +38,39 @@ test('src holds modules to check', () => {
   expect(sources.map((file) => file.path)).toContain('src/clock.ts');
 });
 
-test('only connect/ and http/ import the SDK, undici and the parsers; only observe/ pino', () => {
+test('only connect/, http/ and v2/ import an SDK, undici and the parsers; only observe/ pino', () => {
   const peers = /^(@modelcontextprotocol\/|undici$|undici\/|eventsource-parser|zod)/;
   expect(
-    forbiddenImports((file, from) => peers.test(from) && !isIn(file.path, 'connect', 'http')),
+    forbiddenImports((file, from) => peers.test(from) && !isIn(file.path, 'connect', 'http', 'v2')),
   ).toEqual([]);
   expect(forbiddenImports((file, from) => from === 'pino' && !isIn(file.path, 'observe'))).toEqual(
     [],
   );
 });
 
+test('each SDK has its own modules: what both lines share loads neither', () => {
+  const sdk1 = /^@modelcontextprotocol\/sdk\//;
+  const ofSdk1 = new Set(['handshake', 'lease-client', 'sdk-1'].map((n) => `src/connect/${n}.ts`));
+  const onDemand = new Set(['src/http/authorization-flow.ts']);
+  expect(
+    forbiddenImports(
+      (file, from) => sdk1.test(from) && !ofSdk1.has(file.path) && !onDemand.has(file.path),
+    ),
+  ).toEqual([]);
+  // Types included: the declarations of the main entry must not need a package that may be missing.
+  const isSdk2 = (from: string) => from.startsWith('@modelcontextprotocol/client');
+  const uses = sources.flatMap((file) =>
+    file.imports.map(({ from }) => ({ path: file.path, from })),
+  );
+  expect(uses.filter(({ path, from }) => isSdk2(from) && !isIn(path, 'v2'))).toEqual([]);
+  expect(uses.filter(({ path, from }) => isIn(from, 'v2') && !isIn(path, 'v2'))).toEqual([]);
+  expect(forbiddenImports((file, from) => isIn(file.path, 'v2') && ofSdk1.has(from))).toEqual([]);
+});
+
 test('imports of values lead down: index, session-pool, sub-pool, then the rest', () => {
   const importersOf: Record<string, readonly string[]> = {
     'src/index.ts': [],
-    'src/session-pool.ts': ['src/index.ts'],
+    'src/session-pool.ts': ['src/index.ts', 'src/v2/index.ts'],
     'src/sub-pool.ts': ['src/session-pool.ts'],
   };
   expect(

@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import * as surface from 'mcp-session-pool';
+import * as surface2 from 'mcp-session-pool/v2';
 import { expect, test } from 'vitest';
 import { nodesOf, readSources, type SyntaxNode } from './support/source-files.ts';
 
@@ -26,6 +27,31 @@ test('the package exports these values and no others', () => {
     'StreamableHttpTransport',
     'createFence',
     'createTransportConnector',
+  ]);
+});
+
+test('the entry for SDK 2 exports these values and no others', () => {
+  expect(Object.keys(surface2).sort()).toEqual([
+    'AcquireTimeoutError',
+    'CircuitOpenError',
+    'HttpRequestError',
+    'IdentityRequiredError',
+    'InvariantError',
+    'LeaseReleasedError',
+    'OpenError',
+    'PoolClosedError',
+    'PoolSaturatedError',
+    'SessionLostError',
+    'SessionPool',
+    'SessionPoolError',
+    'v2Connector',
+  ]);
+  expect(surface2.SessionPool).toBe(surface.SessionPool);
+  expect(surface2.SessionPoolError).toBe(surface.SessionPoolError);
+  expect(membersOf('src/v2/connector.ts', 'V2ConnectorOptions')).toEqual([
+    'clientOptions',
+    'responseCacheStore',
+    'versionNegotiation',
   ]);
 });
 
@@ -196,12 +222,13 @@ test('option names are stable', () => {
   `);
 });
 
-test('the package has one entry, in ESM, with types, and one module with a side effect', () => {
+test('the package has two entries, in ESM, with types, and one module with a side effect', () => {
   const manifest = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as object;
   expect(manifest).toMatchObject({
     type: 'module',
     exports: {
       '.': { types: './dist/index.d.ts', default: './dist/index.js' },
+      './v2': { types: './dist/v2/index.d.ts', default: './dist/v2/index.js' },
       './package.json': './package.json',
     },
     sideEffects: ['./dist/host-fetch-guard.js', './src/host-fetch-guard.ts'],
@@ -210,8 +237,10 @@ test('the package has one entry, in ESM, with types, and one module with a side 
 });
 
 test('the first import of the package keeps the host fetch on its own dispatcher', () => {
-  const index = sources.find((file) => file.path === 'src/index.ts');
-  expect(index?.imports[0]).toMatchObject({ from: 'src/host-fetch-guard.ts', ofValues: true });
+  for (const entry of ['src/index.ts', 'src/v2/index.ts']) {
+    const index = sources.find((file) => file.path === entry);
+    expect(index?.imports[0]).toMatchObject({ from: 'src/host-fetch-guard.ts', ofValues: true });
+  }
 });
 
 function declaration(path: string, name: string): SyntaxNode {

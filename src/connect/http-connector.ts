@@ -19,12 +19,24 @@ export interface HttpConnectorOptions {
   readonly connectTimeoutMs?: number | undefined;
 }
 
-/** What all sessions of one connector share. */
-export interface HttpShared<C = Client> extends LentShared<C> {
+/** What all sessions over HTTP of one connector share. */
+export interface HttpMeans {
   readonly dispatchers: Dispatchers;
   /** Of the providers that sessions were given. */
   readonly flows: ProviderFlowsMap;
   readonly endpoints: EndpointMemory;
+}
+
+/** The same, with what they share for the clients of their leases. */
+export interface HttpShared<C = Client> extends LentShared<C>, HttpMeans {}
+
+export function httpMeans(options: HttpConnectorOptions): HttpMeans {
+  const { dispatcher, connectTimeoutMs = 10_000 } = options;
+  return {
+    dispatchers: new Dispatchers({ source: dispatcher, connectTimeoutMs }),
+    flows: new ProviderFlowsMap(),
+    endpoints: new EndpointMemory(),
+  };
 }
 
 /**
@@ -35,13 +47,7 @@ export function createHttpConnector<C>(
   options: HttpConnectorOptions,
   lent: LentShared<C>,
 ): Connector<C> {
-  const { dispatcher, connectTimeoutMs = 10_000 } = options;
-  const shared: HttpShared<C> = {
-    ...lent,
-    dispatchers: new Dispatchers({ source: dispatcher, connectTimeoutMs }),
-    flows: new ProviderFlowsMap(),
-    endpoints: new EndpointMemory(),
-  };
+  const shared: HttpShared<C> = { ...lent, ...httpMeans(options) };
   return async (target, context) => {
     if (!isHttpTarget(target)) throw new TypeError('Expected a target with a `url`');
     context.signal.throwIfAborted();

@@ -2,6 +2,7 @@
 // and knows afterwards what it did. Sits beside the link in every session; knows no transport.
 
 import type { Client, ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
+import type { jsonSchemaValidator } from '@modelcontextprotocol/sdk/validation';
 import { AbortFanout } from '../abort-fanout.ts';
 import type { Replay } from '../policy/failure.ts';
 import type { LeaseContext, SessionSettings } from './connector.ts';
@@ -11,16 +12,20 @@ import type { LentClient, SdkLine } from './sdk-line.ts';
 import type { SessionLink } from './session-link.ts';
 
 /** What the sessions of one connector share for their leases' clients. */
-export interface LentShared<C = Client> {
-  readonly line: SdkLine<C>;
+export interface LentCaches {
   readonly validators: SchemaValidators;
   /** Follows the signals of calls. */
   readonly aborts: AbortFanout;
 }
 
-export function shareFor<C>(line: SdkLine<C>): LentShared<C> {
-  const validators = new SchemaValidators(() => line.createValidator());
-  return { line, validators, aborts: new AbortFanout() };
+/** The same, and the line of the SDK whose clients they lend. */
+export interface LentShared<C = Client> extends LentCaches {
+  readonly line: SdkLine<C>;
+}
+
+/** `newCompiler` makes what compiles schemas of tool results. */
+export function lentCaches(newCompiler: () => jsonSchemaValidator): LentCaches {
+  return { validators: new SchemaValidators(newCompiler), aborts: new AbortFanout() };
 }
 
 /** See the file header. */

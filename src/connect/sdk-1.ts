@@ -6,17 +6,16 @@ import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv
 import { loadOAuthOfSdk1 } from '../http/authorization-flow.ts';
 import { shakeHands } from './handshake.ts';
 import { LeaseClient } from './lease-client.ts';
-import { type LentShared, shareFor } from './lent-clients.ts';
+import { type LentShared, lentCaches } from './lent-clients.ts';
 import type { SdkLine } from './sdk-line.ts';
 
 const sdk1: SdkLine<Client> = {
   shakeHands,
   createClient: (options) => new LeaseClient(options),
-  createValidator: () => new AjvJsonSchemaValidator(),
   loadOAuth: loadOAuthOfSdk1,
 };
 
 /** What the sessions of one connector share, with clients of SDK 1. */
 export function lentShared(): LentShared {
-  return shareFor(sdk1);
+  return { ...lentCaches(() => new AjvJsonSchemaValidator()), line: sdk1 };
 }

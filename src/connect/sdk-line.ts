@@ -9,7 +9,6 @@ import type {
   JSONRPCMessage,
   JSONRPCRequest,
 } from '@modelcontextprotocol/sdk/types.js';
-import type { jsonSchemaValidator } from '@modelcontextprotocol/sdk/validation';
 import type { AbortFanout } from '../abort-fanout.ts';
 import type { LoadOAuth } from '../http/authorization-flow.ts';
 import type { ServerNotificationHandler, ServerRequestHandler } from './connector.ts';
@@ -72,8 +71,6 @@ export interface LentClient {
 export interface SdkLine<C> {
   readonly shakeHands: ShakeHands;
   createClient(options: LeaseClientOptions): C & LentClient;
-  /** Compiles schemas of tool results. */
-  createValidator(): jsonSchemaValidator;
   readonly loadOAuth: LoadOAuth;
   /** For clients of leases, over the pool's. */
   readonly clientOptions?: ClientOptions;

@@ -1,0 +1,130 @@
+// Finds out with a client of SDK 2 which era a server is of, and shakes hands in it: `initialize`
+// and `notifications/initialized`, or `server/discover`, or nothing at all, where other sessions of
+// the same caller know the answer already. The client is gone afterwards.
+
+import {
+  Client,
+  type ClientOptions,
+  type PriorDiscovery,
+  SdkErrorCode,
+  SdkHttpError,
+  type Transport,
+  type VersionNegotiationOptions,
+} from '@modelcontextprotocol/client';
+import { MAX_TIMER_MS } from '../clock.ts';
+import { statusOf } from '../connect/failure-of.ts';
+import { frozenCopy } from '../connect/frozen-copy.ts';
+import { handshakeLane } from '../connect/handshake-lane.ts';
+import type { Link } from '../connect/lane.ts';
+import type { LeaseTransport } from '../connect/lease-transport.ts';
+import type { Handshake, HandshakeParty, Question, ShakeHands } from '../connect/sdk-line.ts';
+import type { ServerHold } from './server-memory.ts';
+
+const DISCOVER = 'server/discover';
+const PREFIX = 'io.modelcontextprotocol/';
+
+/** A handshake that looks up, and notes, what `server` is known to be. */
+export function shakeHandsWith(
+  server: ServerHold,
+  negotiation: VersionNegotiationOptions,
+): ShakeHands {
+  return async (link, party) => {
+    const { prior } = server;
+    if (prior === undefined) return attempt(link, party, { server, negotiation });
+    try {
+      return await attempt(link, party, { server, negotiation, prior });
+    } catch (error) {
+      // What was known is out of date, unless the server could not even be asked.
+      server.forget();
+      if (link.gone() !== undefined || wasUnheard(error)) throw error;
+      return attempt(link, party, { server, negotiation });
+    }
+  };
+}
+
+interface Era {
+  readonly server: ServerHold;
+  readonly negotiation: VersionNegotiationOptions;
+  readonly prior?: PriorDiscovery;
+}
+
+async function attempt(
+  link: Link,
+  party: HandshakeParty,
+  { server, negotiation, prior }: Era,
+): Promise<Handshake> {
+  const { listChanged: _, ...options } = party.clientOptions;
+  const lane = handshakeLane(link, party);
+  const told = translateFailures(lane.transport);
+  const client = new Client(party.clientInfo, {
+    ...(options as ClientOptions),
+    versionNegotiation: negotiation,
+  });
+  try {
+    // The SDK's own timers are put out of reach: whoever opens has one.
+    await client.connect(lane.transport as unknown as Transport, {
+      timeout: MAX_TIMER_MS,
+      ...(prior && { prior }),
+    });
+  } catch (error) {
+    // Ours says more: how far it got, and what the server asked for.
+    throw told.failure ?? error;
+  } finally {
+    lane.transport.end();
+  }
+  const discover = client.getDiscoverResult();
+  if (client.getProtocolEra() !== 'modern' || discover === undefined) {
+    server.learned({ kind: 'legacy' });
+    return { result: lane.lastResult(), isSessionless: false };
+  }
+  server.learned({ kind: 'modern', discover });
+  const version = client.getNegotiatedProtocolVersion();
+  return {
+    result: frozenCopy(discover),
+    isSessionless: true,
+    question: questionOf(version, party),
+  };
+}
+
+/** A server without sessions knows no ping; what it answers to this, nobody looks at. */
+function questionOf(version: string | undefined, party: HandshakeParty): Question {
+  const _meta = {
+    [`${PREFIX}protocolVersion`]: version,
+    [`${PREFIX}clientInfo`]: party.clientInfo,
+    [`${PREFIX}clientCapabilities`]: party.clientOptions.capabilities ?? {},
+  };
+  return { method: DISCOVER, params: { _meta } };
+}
+
+/**
+ * Tells the SDK of a refusal in its own words, for what the server refuses decides which era it is
+ * taken to be of. Keeps the last failure as it was.
+ */
+function translateFailures(lane: LeaseTransport): { readonly failure: unknown } {
+  const told: { failure: unknown } = { failure: undefined };
+  const send = lane.send.bind(lane);
+  lane.send = (message, options) =>
+    send(message, options).then(
+      () => {
+        told.failure = undefined;
+      },
+      (error: unknown) => {
+        told.failure = error;
+        throw asSdkError(error);
+      },
+    );
+  return told;
+}
+
+function asSdkError(error: unknown): unknown {
+  const status = statusOf(error);
+  if (status === undefined) return error;
+  const { body: text } = error as { readonly body?: string };
+  const code = SdkErrorCode.ClientHttpNotImplemented;
+  return new SdkHttpError(code, `The server answered with HTTP ${status}`, { status, text });
+}
+
+/** Whether the server said nothing that a new question could change. */
+function wasUnheard(error: unknown): boolean {
+  return statusOf(error) === undefined && typeof Object(error).execution === 'string';
+}

@@ -1,0 +1,29 @@
+// The public surface of `mcp-session-pool/v2`: the same pool, lending clients of SDK 2. Explicit
+// named exports, nothing else. Never loads SDK 1. The guard comes first, see there.
+
+import '../host-fetch-guard.ts';
+
+export type { AcquireOptions } from '../acquire-request.ts';
+export type { CloseOptions, CloseReport } from '../closing.ts';
+export {
+  AcquireTimeoutError,
+  CircuitOpenError,
+  IdentityRequiredError,
+  LeaseReleasedError,
+  OpenError,
+  PoolClosedError,
+  PoolSaturatedError,
+  SessionLostError,
+  SessionPoolError,
+  type SessionPoolErrorCode,
+} from '../errors.ts';
+export { HttpRequestError } from '../http/http-request-error.ts';
+export { InvariantError } from '../invariant.ts';
+export type { Lease } from '../lease.ts';
+export type { EventSink, PoolEvent } from '../observe/events.ts';
+export type { PoolStats } from '../observe/metrics.ts';
+export type { SessionPoolOptions } from '../options.ts';
+export { SessionPool } from '../session-pool.ts';
+export type { HttpTarget, Scope, SessionTarget } from '../target.ts';
+export type { UseOptions } from '../use.ts';
+export { type V2ConnectorOptions, v2Connector } from './connector.ts';

@@ -1,0 +1,45 @@
+// Line 2.x of the SDK, as sessions use it. Made anew for each session, for it knows what the other
+// sessions of the same caller found out about the server.
+
+import type { Client, VersionNegotiationOptions } from '@modelcontextprotocol/client';
+import { AjvJsonSchemaValidator } from '@modelcontextprotocol/client/validators/ajv';
+import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
+import type { jsonSchemaValidator } from '@modelcontextprotocol/sdk/validation';
+import type { SdkLine } from '../connect/sdk-line.ts';
+import type { OAuthFunctions } from '../http/authorization-flow.ts';
+import { shakeHandsWith } from './handshake.ts';
+import { LeaseClient } from './lease-client.ts';
+import { sendOptions } from './message-headers.ts';
+import type { ServerHold } from './server-memory.ts';
+
+/** What all sessions of a connector have in common. */
+export interface Sdk2Settings {
+  readonly negotiation: VersionNegotiationOptions;
+  readonly clientOptions: ClientOptions | undefined;
+}
+
+/** Compiles schemas of tool results. */
+export const createValidator = (): jsonSchemaValidator =>
+  new AjvJsonSchemaValidator() as unknown as jsonSchemaValidator;
+
+/** The line for one session, of the server that `server` remembers. */
+export function createSdk2(server: ServerHold, settings: Sdk2Settings): SdkLine<Client> {
+  return {
+    shakeHands: shakeHandsWith(server, settings.negotiation),
+    createClient: (options) => {
+      if (options.isSessionless !== true) return new LeaseClient(options);
+      // Any name that is not empty: whose cache it is, the cache itself says.
+      const cached = { responseCacheStore: server.cache, cachePartition: 'caller' };
+      const clientOptions = { ...options.clientOptions, ...cached };
+      return new LeaseClient({ ...options, clientOptions });
+    },
+    loadOAuth,
+    sendOptions,
+    release: () => server.release(),
+    ...(settings.clientOptions && { clientOptions: settings.clientOptions }),
+  };
+}
+
+/** The types of both lines are the same in what is used here. */
+const loadOAuth = (): Promise<OAuthFunctions> =>
+  import('@modelcontextprotocol/client') as unknown as Promise<OAuthFunctions>;

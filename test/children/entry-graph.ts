@@ -1,0 +1,48 @@
+// Imports one entry of the package, uses a session, and says which packages of the SDKs were loaded
+// by then.
+
+import { register } from 'node:module';
+import { MessageChannel } from 'node:worker_threads';
+import { reportAtExit } from './exit-report.ts';
+
+const [, , entry = '', url = ''] = process.argv;
+const facts: Record<string, unknown> = {};
+reportAtExit(facts);
+
+const { port1, port2 } = new MessageChannel();
+const loaded = new Set<string>();
+port1.on('message', (from: string) => {
+  const found = /\/node_modules\/(@modelcontextprotocol\/[a-z]+)\//.exec(from);
+  if (found?.[1] !== undefined) loaded.add(found[1]);
+});
+port1.unref();
+const hooks = `
+  let port;
+  export const initialize = (data) => { port = data.port; };
+  export async function load(url, context, next) { port.postMessage(url); return next(url, context); }`;
+register(`data:text/javascript,${encodeURIComponent(hooks)}`, {
+  data: { port: port2 },
+  transferList: [port2],
+});
+
+const tools = entry === 'v2' ? await useSdk2() : await useSdk1();
+facts['tools'] = tools;
+// What the hooks posted comes by messages of its own.
+await new Promise((resolve) => setTimeout(resolve, 50));
+facts['loaded'] = [...loaded].sort();
+
+async function useSdk1(): Promise<number> {
+  const { SessionPool } = await import('mcp-session-pool');
+  const pool = new SessionPool();
+  const { tools } = await pool.use({ url, identity: 'test' }, (client) => client.listTools());
+  await pool.close();
+  return tools.length;
+}
+
+async function useSdk2(): Promise<number> {
+  const { SessionPool, v2Connector } = await import('mcp-session-pool/v2');
+  const pool = new SessionPool({ connector: v2Connector() });
+  const { tools } = await pool.use({ url, identity: 'test' }, (client) => client.listTools());
+  await pool.close();
+  return tools.length;
+}
