@@ -264,8 +264,8 @@ interface Errand {
   readonly observer: RequestObserver;
 }
 
-/** Undici's own. It declares types of its own for what is the same at run time. */
-export const defaultFetch: FetchLike = (url, init) =>
+/** Undici declares types of its own for what is the same at run time. */
+const defaultFetch: FetchLike = (url, init) =>
   undiciFetch(url, init as Parameters<typeof undiciFetch>[1]) as unknown as Promise<Response>;
 
 /** Never settles; nothing holds it but who waits for it. */

@@ -9,6 +9,7 @@ import type {
   MessageExtraInfo,
 } from '@modelcontextprotocol/sdk/types.js';
 import { againstSignal } from '../against-signal.ts';
+import type { DispatcherHold } from '../http/dispatchers.ts';
 import type { Fence } from './fence.ts';
 import type { LaneSendOptions } from './lane.ts';
 import type { LeaseHeaders } from './lease-headers.ts';
@@ -23,6 +24,17 @@ interface Terminable {
 export interface TransportGuards {
   readonly fence: Fence;
   readonly headers: LeaseHeaders;
+  /** What the fence's requests go over. */
+  readonly hold: DispatcherHold;
+}
+
+/** Nothing of a session is left on the network, and its leases are let go. Idempotent. */
+export function cut({ fence, headers, hold }: TransportGuards, reason: Error): void {
+  fence.arm(reason);
+  // Order: sockets before their requests, each of which would open a spare one (hazard 13b).
+  hold.release(reason);
+  fence.abortAll(reason);
+  headers.clear();
 }
 
 /** See the file header. */
@@ -95,9 +107,7 @@ export class FencedTransport implements Transport {
 
   /** Nothing that the transport still says is heard, and nothing of the session is held by it. */
   sever(reason: Error): void {
-    const { fence, headers } = this.#guards;
-    fence.abortAll(reason);
-    headers.clear();
+    cut(this.#guards, reason);
     const inner = this.#inner;
     inner.onmessage = undefined;
     inner.onerror = undefined;

@@ -4,10 +4,12 @@
 // this costs nothing.
 
 import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import { fetchOn } from '../http/dispatcher-fetch.ts';
+import { type DispatcherHold, type DispatcherSource, Dispatchers } from '../http/dispatchers.ts';
 import type { SessionTarget } from '../target.ts';
 import type { ConnectContext, Connector } from './connector.ts';
-import { createFence, defaultFetch } from './fence.ts';
-import { FencedTransport, fencedFetch, type TransportGuards } from './fenced-transport.ts';
+import { createFence } from './fence.ts';
+import { cut, FencedTransport, fencedFetch, type TransportGuards } from './fenced-transport.ts';
 import { LeaseHeaders } from './lease-headers.ts';
 import type { LentShared } from './lent-clients.ts';
 import type { TransportParts, TransportSession } from './transport-session.ts';
@@ -57,7 +59,12 @@ export type MakeTransport = (
 
 /** What `createTransportConnector` takes beside. */
 export interface TransportConnectorOptions {
-  /** Does the work below the fences: a dispatcher of yours goes here. Default: undici's `fetch`. */
+  /**
+   * undici dispatcher for what goes through `fetch`, or one by origin: proxies, TLS and the like go
+   * here. Never closed by us. Default: one undici `Pool` per origin, gone with its last session.
+   */
+  readonly dispatcher?: DispatcherSource | undefined;
+  /** Does the work below the fences, in place of undici and `dispatcher`. Default: none. */
   readonly fetch?: FetchLike | undefined;
 }
 
@@ -87,21 +94,24 @@ export function createTransportConnector(
     throw new TypeError(`Expected a function that makes a transport, got ${typeof make}`);
   }
   const given = new WeakSet<Transport>();
+  const { dispatcher, fetch } = options;
+  let dispatchers: Dispatchers | undefined;
   let loading: Promise<Loaded> | undefined;
   return async (target, context) => {
     loading ??= load();
     const { Session, shared } = await loading;
     context.signal.throwIfAborted();
-    const guards = guardsOf(context, options);
+    const { connectTimeoutMs } = context.settings;
+    dispatchers ??= new Dispatchers({ source: dispatcher, connectTimeoutMs });
+    const guards = guardsOf(context, fetch, dispatchers.hold());
     try {
       const made = await make(contextFor(target, context, guards));
-      const parts = partsOf(made, guards, given);
-      const session = new Session(parts, context, shared);
+      const session = new Session(partsOf(made, guards, given), context, shared);
       await session.open(context.signal);
       return session;
     } catch (error) {
       // It may have fetched before it failed, and a fence that nobody arms lets it go on.
-      guards.fence.abortAll();
+      cut(guards, new Error('The session could not be opened', { cause: error }));
       throw error;
     }
   };
@@ -122,13 +132,15 @@ async function load(): Promise<Loaded> {
 }
 
 function guardsOf(
-  context: ConnectContext,
-  { fetch = defaultFetch }: TransportConnectorOptions,
+  { headers: own, settings }: ConnectContext,
+  fetch: FetchLike | undefined,
+  hold: DispatcherHold,
 ): TransportGuards {
-  const { clock, random, maxMessageBytes } = context.settings;
-  const headers = new LeaseHeaders(context.headers);
-  const below = headers.over(fetch);
-  return { fence: createFence({ fetch: below, clock, random, maxMessageBytes }), headers };
+  const { clock, random, maxMessageBytes } = settings;
+  const headers = new LeaseHeaders(own);
+  const below = headers.over(fetch ?? fetchOn(hold));
+  const fence = createFence({ fetch: below, clock, random, maxMessageBytes });
+  return { fence, headers, hold };
 }
 
 function contextFor(
@@ -145,7 +157,7 @@ function partsOf(
   guards: TransportGuards,
   given: WeakSet<Transport>,
 ): TransportParts {
-  const own = isTransport(made) ? { transport: made } : made;
+  const own: SessionTransport = isTransport(made) ? { transport: made } : Object(made);
   const transport = new FencedTransport(own.transport, guards);
   if (given.has(own.transport)) {
     throw new TypeError('Expected a transport of its own for each session: this one had another');

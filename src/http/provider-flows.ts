@@ -6,9 +6,9 @@ import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.
 import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { againstSignal } from '../against-signal.ts';
 import type { Clock, Timer } from '../clock.ts';
+import { fetchOn } from './dispatcher-fetch.ts';
 import type { DispatcherHold } from './dispatchers.ts';
 import { HttpRequestError } from './http-request-error.ts';
-import { oauthFetch } from './oauth-fetch.ts';
 
 /** What a flow works with. */
 export interface FlowTools {
@@ -97,7 +97,7 @@ export class ProviderFlows {
     const timer: Timer = clock.setTimeout(() => end(timeoutError()), AUTH_TIMEOUT_MS);
     // Order: it is known as a flow before it asks the provider for anything, so that `leave` ends
     // it.
-    const work = Promise.resolve({ signal, fetch: oauthFetch(hold) }).then(run);
+    const work = Promise.resolve({ signal, fetch: fetchOn(hold) }).then(run);
     const result = againstSignal(signal, work).finally(() => {
       clock.clearTimeout(timer);
       this.#running.delete(flow);

@@ -1,5 +1,5 @@
-// The fetch for requests of OAuth flows: on the session's dispatcher, without its headers. Flows
-// are the SDK's, which speaks `fetch`; nothing else of the transport does.
+// A fetch on the dispatchers of a session, for those who speak `fetch`: OAuth flows, which are the
+// SDK's, and transports of others. Adds nothing to what it is given.
 
 import '../host-fetch-guard.ts';
 import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
@@ -7,7 +7,7 @@ import { fetch as undiciFetch } from 'undici';
 import type { DispatcherHold } from './dispatchers.ts';
 
 /** A fetch on the dispatchers that `hold` keeps alive. */
-export function oauthFetch({ router: dispatcher }: Pick<DispatcherHold, 'router'>): FetchLike {
+export function fetchOn({ router: dispatcher }: Pick<DispatcherHold, 'router'>): FetchLike {
   return (url, init) =>
     // Undici declares types of its own for what is the same at run time.
     undiciFetch(url, { ...init, dispatcher } as Parameters<
