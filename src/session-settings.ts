@@ -9,10 +9,10 @@ import type { SessionTarget } from './target.ts';
 
 /** What the settings of a key come from. */
 export interface SettledKey {
-  readonly host: Pick<PoolHost<unknown>, 'clock' | 'random' | 'troubles'> & {
+  readonly host: Pick<PoolHost<unknown>, 'clock' | 'random' | 'troubles' | 'outbox'> & {
     readonly options: Omit<ResolvedOptions<unknown>, 'connector'>;
   };
-  readonly key: { readonly affinity: string | undefined };
+  readonly key: { readonly affinity: string | undefined; readonly server: string };
   readonly label: string;
   readonly limits: KeyLimits;
 }
@@ -20,7 +20,7 @@ export interface SettledKey {
 /** For a session that is opened with `target`. */
 export function sessionSettings(settled: SettledKey, target: SessionTarget): SessionSettings {
   const { host, key, label, limits } = settled;
-  const { clock, random, options, troubles } = host;
+  const { clock, random, options, troubles, outbox } = host;
   return {
     clientInfo: target.clientInfo ?? options.clientInfo,
     capabilities: target.capabilities ?? options.capabilities,
@@ -34,5 +34,8 @@ export function sessionSettings(settled: SettledKey, target: SessionTarget): Ses
     clock,
     random,
     onTrouble: (error) => troubles.report(label, error),
+    onServerLog: outbox.hasLogger
+      ? (line) => outbox.logServerLine({ key: label, server: key.server, line })
+      : undefined,
   };
 }

@@ -23,7 +23,9 @@ test('the package exports these values and no others', () => {
     'SessionLostError',
     'SessionPool',
     'SessionPoolError',
+    'StdioError',
     'StreamableHttpTransport',
+    'closeOnSignals',
     'createFence',
   ]);
 });
@@ -48,6 +50,8 @@ test('the package exports these types', () => {
       "CircuitCounts",
       "CircuitOpenReason",
       "Clock",
+      "ClosablePool",
+      "CloseOnSignalsOptions",
       "CloseOptions",
       "CloseReport",
       "ConnectContext",
@@ -99,6 +103,8 @@ test('the package exports these types', () => {
       "SessionPoolOptions",
       "SessionSettings",
       "SessionTarget",
+      "StdioFailureCode",
+      "StdioFailureDetails",
       "StdioTarget",
       "StreamEnd",
       "StreamableHttpTransportOptions",

@@ -79,6 +79,11 @@ export interface SessionSettings {
   readonly random: () => number;
   /** Tells of trouble out of band: transport errors, and what handlers threw. Never throws. */
   readonly onTrouble: (error: unknown) => void;
+  /**
+   * Takes a line that the server's process wrote to its stderr, for the log. Never throws.
+   * `undefined`: nobody reads the log.
+   */
+  readonly onServerLog?: ((line: string) => void) | undefined;
 }
 
 /**

@@ -16,12 +16,13 @@ export function createStdioConnector(): Connector {
   return async (target, context) => {
     if (!isStdioTarget(target)) throw new TypeError('Expected a target with a `command`');
     context.signal.throwIfAborted();
-    const { clock, maxMessageBytes, closeTimeoutMs } = context.settings;
+    const { clock, maxMessageBytes, closeTimeoutMs, onServerLog } = context.settings;
     const transport = new StdioTransport(target, {
       clock,
       maxMessageBytes,
       closeTimeoutMs,
       liveGroups,
+      onStderrLine: onServerLog,
     });
     const session = new TransportSession(
       {

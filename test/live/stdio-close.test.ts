@@ -38,7 +38,7 @@ const MISBEHAVIOURS: readonly Misbehaviour[] = [
   { name: 'ignores the end of its input', habits: ['ignore-eof'] },
   { name: 'ignores SIGTERM too', habits: ['ignore-eof', 'ignore-sigterm'] },
   { name: 'is in the middle of a call', tool: 'hang' },
-  { name: 'stops reading its input', habits: ['ignore-sigterm'], tool: 'stop-reading' },
+  { name: 'stops reading its input', habits: ['ignore-eof'], tool: 'stop-reading' },
   { name: 'is stopped (SIGSTOP)', tool: 'stop-self' },
   { name: 'is stopped and ignores SIGTERM', habits: ['ignore-sigterm'], tool: 'stop-self' },
   { name: 'floods its stdout with messages', habits: ['ignore-eof'], tool: 'flood-notes' },
@@ -80,7 +80,7 @@ test('by default a server that ignores all but SIGKILL is gone within 5 s', asyn
 
 test('a message of 2 MB that nobody reads holds up no close', async () => {
   const pool = newPool();
-  const lease = await pool.acquire(lab.target());
+  const lease = await pool.acquire(lab.target('ignore-eof'));
   await callSoon(lease.client, 'stop-reading');
   const large = lease.client.callTool({ name: 'echo', arguments: { text: 'z'.repeat(2e6) } });
   const small = lease.client.callTool({ name: 'echo', arguments: { text: 'z' } });
