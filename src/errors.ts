@@ -125,7 +125,8 @@ export class OpenError extends SessionPoolError {
   /**
    * `refused`: nothing listens. `timeout`: `connectTimeoutMs` ran out. `unauthorized`: 401 or 403.
    * `http`: another HTTP status. `protocol`: the peer spoke, but not MCP as it should. `network`:
-   * the connection broke or never came to be. `other`: anything else the connector threw.
+   * the connection broke or never came to be. `process`: the server's process could not be started,
+   * or ended. `other`: anything else the connector threw.
    */
   readonly kind: OpenFailureKind;
   /** The HTTP status, where there was one. */

@@ -4,6 +4,11 @@ import './host-fetch-guard.ts';
 
 export type { AcquireOptions } from './acquire-request.ts';
 export type { Clock, Timer } from './clock.ts';
+export {
+  type ClosablePool,
+  type CloseOnSignalsOptions,
+  closeOnSignals,
+} from './close-on-signals.ts';
 export type { CloseOptions, CloseReport } from './closing.ts';
 export type {
   ConnectContext,
@@ -85,6 +90,11 @@ export type {
 } from './pool-handlers.ts';
 export type { RetireFilter, RetireOptions, SessionFilter, SessionInfo } from './retire.ts';
 export { SessionPool, type SessionPoolEnvironment } from './session-pool.ts';
+export {
+  StdioError,
+  type StdioFailureCode,
+  type StdioFailureDetails,
+} from './stdio/stdio-error.ts';
 export type {
   AskHeaders,
   CustomTarget,

@@ -3,6 +3,7 @@
 
 import { createHmac, randomBytes } from 'node:crypto';
 import { IdentityRequiredError } from './errors.ts';
+import { hasSoundMembers, isPlain, type PlainTarget } from './plain-target.ts';
 import { canonicalJson, type KeyId, keyId } from './policy/session-key.ts';
 import type { CustomTarget, HttpTarget, SessionTarget, StdioTarget } from './target.ts';
 import { checkHeaderSource, checkTarget } from './target-check.ts';
@@ -21,6 +22,8 @@ export interface TargetKey {
   readonly caller: string;
   readonly affinity: string | undefined;
   readonly leasesPerSession: number | undefined;
+  /** Each of its sessions is a process of ours. */
+  readonly isProcess: boolean;
 }
 
 /** What of a target was looked at when its key was made. Any difference makes the key anew. */
@@ -150,6 +153,7 @@ export class KeyMaker {
       caller: canonicalJson([address, who]),
       affinity,
       leasesPerSession: target.leasesPerSession,
+      isProcess: 'command' in target,
     };
   }
 
@@ -210,38 +214,6 @@ export class KeyMaker {
     const digest = createHmac('sha256', this.#secret).update(text).digest();
     return digest.subarray(0, bytes).toString('base64url');
   }
-}
-
-/** A target whose key depends on nothing but its URL and its identity. */
-const PLAIN_MEMBERS = new Set([
-  ...['url', 'identity', 'headers', 'authProvider', 'affinity', 'leasesPerSession'],
-  ...['notifications', 'transport', 'clientInfo', 'capabilities'],
-]);
-
-function hasSoundMembers(target: PlainTarget): boolean {
-  // The two or three that nearly all targets have are told first.
-  for (const name in target) {
-    if (name === 'url' || name === 'identity' || name === 'headers') continue;
-    if (!PLAIN_MEMBERS.has(name)) return false;
-  }
-  const { authProvider } = target;
-  return authProvider === undefined || (typeof authProvider === 'object' && authProvider !== null);
-}
-
-type PlainTarget = HttpTarget & { readonly url: string; readonly identity: string };
-
-function isPlain(target: SessionTarget): target is PlainTarget {
-  if (typeof target !== 'object' || target === null || !('url' in target)) return false;
-  return (
-    typeof target.url === 'string' &&
-    typeof target.identity === 'string' &&
-    target.affinity === undefined &&
-    target.leasesPerSession === undefined &&
-    target.notifications === undefined &&
-    target.transport === undefined &&
-    target.clientInfo === undefined &&
-    target.capabilities === undefined
-  );
 }
 
 const hiddenPartsOf = (url: URL): readonly string[] => [url.username, url.password, url.search];

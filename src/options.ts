@@ -21,7 +21,10 @@ export interface SessionPoolOptions<C = Client> {
   readonly capabilities?: ClientCapabilities | undefined;
   /** Passed to every SDK `Client` that is lent, `capabilities` excepted. Default: `{}`. */
   readonly clientOptions?: Omit<ClientOptions, 'capabilities'> | undefined;
-  /** Sessions of one key, in whatever state. Integer, minimum 1. Default: 10. */
+  /**
+   * Sessions of one key, in whatever state. Integer, minimum 1. Default: 10; 1 for targets with a
+   * `command`, each of whose sessions is a process.
+   */
   readonly maxSessionsPerKey?: number | undefined;
   /**
    * Sessions of all keys. When it is reached, an idle session of the least recently used key gives

@@ -21,6 +21,8 @@ export interface PoolHost<C> {
   readonly random: () => number;
   readonly options: ResolvedOptions<C>;
   readonly connector: Connector<C>;
+  /** In place of `maxSessionsPerKey`, where each session is a process. */
+  readonly maxProcessesPerKey: number;
   /** Sessions and waiters of all keys. */
   readonly counts: Counts;
   readonly totals: Totals;

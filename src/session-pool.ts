@@ -80,6 +80,7 @@ export class SessionPool<C = Client> {
       clock,
       random,
       options: resolved,
+      maxProcessesPerKey: options.maxSessionsPerKey ?? 1,
       // The built-in ones make SDK clients, which is what `C` is unless a connector says else.
       connector:
         resolved.connector ??

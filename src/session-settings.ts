@@ -39,5 +39,8 @@ export function sessionSettings(settled: SettledKey, target: SessionTarget): Ses
     onTrouble: (error) => troubles.report(label, error),
     onStreamSlowed: (waitMs) =>
       outbox.emit({ type: 'stream-slowed', key: label, server: key.server, waitMs }),
+    onServerLog: outbox.hasLogger
+      ? (line) => outbox.logServerLine({ key: label, server: key.server, line })
+      : undefined,
   };
 }

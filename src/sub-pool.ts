@@ -60,7 +60,7 @@ export class SubPool<C>
   constructor(host: PoolHost<C>, key: TargetKey) {
     this.host = host;
     this.key = key;
-    this.limits = keyLimits(host.options, key);
+    this.limits = keyLimits(host.options, key, host.maxProcessesPerKey);
     this.ledger = new Ledger(host.counts);
     this.report = new KeyReporter(host.totals, host.outbox, key);
     this.#opener = new Opener(this);

@@ -59,11 +59,21 @@ export interface HttpTarget extends Scope {
   readonly notifications?: boolean;
 }
 
-/** A server run as a child process, spoken to over its stdin and stdout. */
+/**
+ * A server run as a child process, spoken to over its stdin and stdout. The process heads a group
+ * of its own, which is ended with the session: see `closeOnSignals` for when ours is ended.
+ */
 export interface StdioTarget extends Scope {
+  /** Started as it is, without a shell. Shown in events and logs. */
   readonly command: string;
+  /** Kept out of events and logs, as `env` and `cwd` are. */
   readonly args?: readonly string[];
+  /**
+   * Added to what the process inherits of our environment, which is only what holds no secrets:
+   * `HOME`, `LOGNAME`, `PATH`, `SHELL`, `TERM`, `USER`; on Windows the like.
+   */
   readonly env?: Readonly<Record<string, string>>;
+  /** Default: our own. */
   readonly cwd?: string;
 }
 

@@ -37,6 +37,7 @@ function makeBreakers(maxDeserted = 1_000) {
     caller: `${endpoint} ${identity}`,
     affinity: undefined,
     leasesPerSession: undefined,
+    isProcess: false,
   });
   const advanced: string[] = [];
   const gateOf = (key: TargetKey): Gate => {

@@ -89,6 +89,11 @@ export interface SessionSettings {
   readonly onTrouble: (error: unknown) => void;
   /** A notification stream is opened again more slowly, because it flaps. Never throws. */
   readonly onStreamSlowed: (waitMs: number) => void;
+  /**
+   * Takes a line that the server's process wrote to its stderr, for the log. Never throws.
+   * `undefined`: nobody reads the log.
+   */
+  readonly onServerLog?: ((line: string) => void) | undefined;
 }
 
 /**

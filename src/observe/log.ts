@@ -1,5 +1,6 @@
 // Turns events into log lines. Levels: what an operator is paged for is `error` or `warn`, a
 // session's life is `info`, a lease's is `debug`. Lines hold what the events hold: nothing secret.
+// Beside them, at `debug`, what processes of servers write to their stderr.
 
 import { pino } from 'pino';
 import type { PoolEvent } from './events.ts';
@@ -60,6 +61,21 @@ export function levelOf(event: PoolEvent): LogLevel {
     default:
       return event satisfies never;
   }
+}
+
+/** What a server's process wrote to its stderr, and whose it is. */
+export interface ServerLine {
+  readonly key: string;
+  readonly server: string;
+  readonly line: string;
+}
+
+/**
+ * Writes a line of a server. At `debug`: servers say there how they start, what they do, and
+ * whatever else, secrets included, for all that anybody knows.
+ */
+export function writeServerLine(logger: Logger, line: ServerLine): void {
+  logger.debug(line, 'server stderr');
 }
 
 /** Writes one line for `event`. */

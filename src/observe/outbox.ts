@@ -3,7 +3,7 @@
 
 import type { Clock } from '../clock.ts';
 import type { EventSink, PoolEvent } from './events.ts';
-import { type Logger, writeEvent } from './log.ts';
+import { type Logger, type ServerLine, writeEvent, writeServerLine } from './log.ts';
 
 export class Outbox {
   /** Whether anybody listens. When not, callers skip building events. */
@@ -21,6 +21,15 @@ export class Outbox {
     this.#sink = sink;
     this.#logger = logger;
     this.isOpen = sink !== undefined || logger !== undefined;
+  }
+
+  get hasLogger(): boolean {
+    return this.#logger !== undefined;
+  }
+
+  /** Straight to the logger: a server's own words are no event. */
+  logServerLine(line: ServerLine): void {
+    this.#tell(() => this.#logger && writeServerLine(this.#logger, line));
   }
 
   emit(event: PoolEvent): void {

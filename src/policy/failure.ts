@@ -12,6 +12,7 @@ export type FailureKind =
   | 'http'
   | 'protocol'
   | 'network'
+  | 'process'
   | 'other';
 
 export interface Failure {
@@ -26,7 +27,10 @@ export interface Failure {
 const REFUSED = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN']);
 const TIMED_OUT = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT']);
 const BROKEN = /^(E[A-Z]+|UND_ERR_[A-Z_]+|ERR_(TLS|SSL)_[A-Z0-9_]+|[A-Z_]*CERT[A-Z_]*)$/;
-/** What our own transport says (`HttpFailureCode`), where no cause beneath it says more. */
+/**
+ * What our own transports say (`HttpFailureCode`, `StdioFailureCode`), where no cause beneath it
+ * says more.
+ */
 const TOLD: ReadonlyMap<unknown, FailureKind> = new Map<unknown, FailureKind>([
   ['CONNECT_FAILED', 'network'],
   ['CONNECTION_LOST', 'network'],
@@ -36,6 +40,10 @@ const TOLD: ReadonlyMap<unknown, FailureKind> = new Map<unknown, FailureKind>([
   ['UNEXPECTED_CONTENT', 'protocol'],
   ['MESSAGE_TOO_LARGE', 'protocol'],
   ['TIMEOUT', 'timeout'],
+  ['SPAWN_FAILED', 'process'],
+  ['PROCESS_ENDED', 'process'],
+  ['PIPE_CLOSED', 'process'],
+  ['FLOODED', 'protocol'],
 ]);
 const SIGN_IN = 'UnauthorizedError';
 /** How deep causes are followed. Bound: a cyclic chain of causes must not loop. */
@@ -210,7 +218,7 @@ function readFailure(error: unknown, timedOut: boolean): Failure {
 }
 
 function describe(error: Record<string, unknown>): Omit<Failure, 'errorName'> | undefined {
-  const { code, status, name } = error;
+  const { code, status, name, syscall } = error;
   const http = httpStatus(status) ?? httpStatus(code);
   if (http !== undefined) {
     return { kind: http === 401 || http === 403 ? 'unauthorized' : 'http', status: http };
@@ -219,6 +227,7 @@ function describe(error: Record<string, unknown>): Omit<Failure, 'errorName'> | 
   if (typeof code === 'number') return { kind: 'protocol', errorCode: String(code) };
   if (name === 'ZodError' || name === 'SyntaxError') return { kind: 'protocol' };
   if (typeof code !== 'string') return undefined;
+  if (String(syscall).startsWith('spawn')) return { kind: 'process', errorCode: code };
   if (REFUSED.has(code)) return { kind: 'refused', errorCode: code };
   if (TIMED_OUT.has(code)) return { kind: 'timeout', errorCode: code };
   return BROKEN.test(code) ? { kind: 'network', errorCode: code } : undefined;

@@ -11,14 +11,20 @@ export interface KeyLimits {
 
 export function keyLimits(
   options: KeyLimits & { readonly affinityIdleTimeoutMs: number },
-  key: { readonly affinity: string | undefined; readonly leasesPerSession: number | undefined },
+  key: {
+    readonly affinity: string | undefined;
+    readonly leasesPerSession: number | undefined;
+    readonly isProcess: boolean;
+  },
+  /** Sessions of a key each of which is a process. */
+  maxProcessesPerKey: number,
 ): KeyLimits {
   const { maxOpeningPerKey, probeAfterIdleMs } = options;
   if (key.affinity === undefined) {
     const { leasesPerSession, maxSessionsPerKey, idleTimeoutMs, maxLifetimeMs } = options;
     return {
       leasesPerSession: key.leasesPerSession ?? leasesPerSession,
-      maxSessionsPerKey,
+      maxSessionsPerKey: key.isProcess ? maxProcessesPerKey : maxSessionsPerKey,
       maxOpeningPerKey,
       probeAfterIdleMs,
       idleTimeoutMs,

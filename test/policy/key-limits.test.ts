@@ -16,17 +16,22 @@ const options = {
 test.each([
   {
     name: 'a plain key has the bounds of the pool',
-    key: { affinity: undefined, leasesPerSession: undefined },
+    key: { affinity: undefined, leasesPerSession: undefined, isProcess: false },
     differs: {},
   },
   {
     name: 'a target says how its sessions are shared',
-    key: { affinity: undefined, leasesPerSession: 5 },
+    key: { affinity: undefined, leasesPerSession: 5, isProcess: false },
     differs: { leasesPerSession: 5 },
   },
   {
+    name: 'where each session is a process, there are fewer',
+    key: { affinity: undefined, leasesPerSession: undefined, isProcess: true },
+    differs: { maxSessionsPerKey: 4 },
+  },
+  {
     name: 'affinity means one session, shared without limit, that age does not end',
-    key: { affinity: 'a', leasesPerSession: undefined },
+    key: { affinity: 'a', leasesPerSession: undefined, isProcess: false },
     differs: {
       leasesPerSession: Number.MAX_SAFE_INTEGER,
       maxSessionsPerKey: 1,
@@ -36,7 +41,7 @@ test.each([
   },
   {
     name: 'with affinity a target can not limit it: nested calls would wait for each other',
-    key: { affinity: 'a', leasesPerSession: 1 },
+    key: { affinity: 'a', leasesPerSession: 1, isProcess: false },
     differs: {
       leasesPerSession: Number.MAX_SAFE_INTEGER,
       maxSessionsPerKey: 1,
@@ -46,5 +51,5 @@ test.each([
   },
 ])('$name', ({ key, differs }) => {
   const { affinityIdleTimeoutMs: _, ...limits } = options;
-  expect(keyLimits(options, key)).toEqual({ ...limits, ...differs });
+  expect(keyLimits(options, key, 4)).toEqual({ ...limits, ...differs });
 });

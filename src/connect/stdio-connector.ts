@@ -1,0 +1,46 @@
+// Opens MCP sessions with servers that run as processes of our own. Sits at the edge of the pool as
+// a `Connector`; `stdio/` knows how to start, talk to and end them.
+
+import { LiveGroups } from '../stdio/live-groups.ts';
+import { StdioError } from '../stdio/stdio-error.ts';
+import { StdioTransport } from '../stdio/stdio-transport.ts';
+import type { SessionTarget, StdioTarget } from '../target.ts';
+import type { Connector } from './connector.ts';
+import type { LentShared } from './lent-clients.ts';
+import { TransportSession } from './transport-session.ts';
+
+/**
+ * Makes a connector for targets with a `command`, whose sessions lend what `lent` makes. Starts
+ * nothing until it is called.
+ */
+export function createStdioConnector<C>(lent: LentShared<C>): Connector<C> {
+  const liveGroups = new LiveGroups();
+  return async (target, context) => {
+    if (!isStdioTarget(target)) throw new TypeError('Expected a target with a `command`');
+    context.signal.throwIfAborted();
+    const { clock, maxMessageBytes, closeTimeoutMs, onServerLog } = context.settings;
+    const transport = new StdioTransport(target, {
+      clock,
+      maxMessageBytes,
+      closeTimeoutMs,
+      liveGroups,
+      onStderrLine: onServerLog,
+    });
+    const session = new TransportSession(
+      {
+        transport,
+        isLoss: (error) => error instanceof StdioError && error.sessionLost,
+        isToldAll: true,
+        sendLastWord: (message) => transport.sendLastWord(message),
+        fence: (reason) => transport.fence(reason),
+        sever: (reason) => transport.sever(reason),
+      },
+      context,
+      lent,
+    );
+    await session.open(context.signal);
+    return session;
+  };
+}
+
+const isStdioTarget = (target: SessionTarget): target is StdioTarget => 'command' in target;
