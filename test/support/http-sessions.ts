@@ -7,10 +7,8 @@ import type {
   LeaseContext,
   SessionSettings,
 } from '../../src/connect/connector.ts';
-import {
-  createHttpConnector,
-  type HttpConnectorOptions,
-} from '../../src/connect/http-connector.ts';
+import { createHttpConnector } from '../../src/connect/http-connector.ts';
+import { createHttpShared, type HttpConnectorOptions } from '../../src/connect/http-shared.ts';
 import { LeaseReleasedError } from '../../src/errors.ts';
 import type { HeaderRecord, HttpTarget } from '../../src/target.ts';
 import { testSettings } from './session-settings.ts';
@@ -35,7 +33,7 @@ export class HttpSessions {
   constructor(options: HttpConnectorOptions & Partial<SessionSettings> = {}) {
     const { dispatcher, onStreamSlowed, ...settings } = options;
     this.#settings = settings;
-    this.#connect = createHttpConnector({ dispatcher, onStreamSlowed });
+    this.#connect = createHttpConnector(createHttpShared({ dispatcher, onStreamSlowed }));
   }
 
   async open(
