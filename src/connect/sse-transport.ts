@@ -167,7 +167,7 @@ export class SseTransport implements Transport {
     this.fence(reason);
     if (this.#isSevered) return;
     this.#isSevered = true;
-    this.#sdk.onmessage = undefined as never;
+    this.#sdk.onmessage = ignore;
     this.#closeSdk();
     this.#fence.abortAll(reason);
     this.#inbox.clear();
@@ -242,6 +242,8 @@ export class SseTransport implements Transport {
     void this.#sdk.close();
   }
 }
+
+const ignore = (): void => {};
 
 const asError = (value: unknown): Error =>
   value instanceof Error ? value : new Error('The request failed', { cause: value });
