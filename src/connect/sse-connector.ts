@@ -16,7 +16,7 @@ export interface SseOpenOptions {
 
 /** Makes a connector for HTTP targets. Opens nothing and holds nothing until it is called. */
 export function createSseConnector(shared: HttpShared): Connector {
-  return (target, context) => openSseSession(asHttpTarget(target), context, shared);
+  return async (target, context) => openSseSession(asHttpTarget(target), context, shared);
 }
 
 /** Opens one session, as `Connector` says. */

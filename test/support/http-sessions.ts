@@ -7,8 +7,8 @@ import type {
   LeaseContext,
   SessionSettings,
 } from '../../src/connect/connector.ts';
-import { createHttpConnector } from '../../src/connect/http-connector.ts';
-import { createHttpShared, type HttpConnectorOptions } from '../../src/connect/http-shared.ts';
+import { createDefaultConnector } from '../../src/connect/default-connector.ts';
+import type { HttpConnectorOptions } from '../../src/connect/http-shared.ts';
 import { LeaseReleasedError } from '../../src/errors.ts';
 import type { HeaderRecord, HttpTarget } from '../../src/target.ts';
 import { testSettings } from './session-settings.ts';
@@ -26,14 +26,14 @@ export interface TestLease {
 
 /** Opens sessions and keeps track of them. */
 export class HttpSessions {
-  readonly #connect: ReturnType<typeof createHttpConnector>;
+  readonly #connect: ReturnType<typeof createDefaultConnector>;
   readonly #settings: Partial<SessionSettings>;
   readonly #open = new Set<OpenSession>();
 
   constructor(options: HttpConnectorOptions & Partial<SessionSettings> = {}) {
     const { dispatcher, onStreamSlowed, ...settings } = options;
     this.#settings = settings;
-    this.#connect = createHttpConnector(createHttpShared({ dispatcher, onStreamSlowed }));
+    this.#connect = createDefaultConnector({ dispatcher, onStreamSlowed });
   }
 
   async open(
