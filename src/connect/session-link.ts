@@ -120,16 +120,17 @@ export class SessionLink implements Link {
     upstream.onclose = () => this.lose(new Error('The transport was closed'));
     try {
       // Bound: `signal`.
-      const { clientInfo, clientOptions } = this.#options;
       const setProtocolVersion = (version: string): void => upstream.setProtocolVersion?.(version);
-      const party = { clientInfo, clientOptions, setProtocolVersion };
+      const party = { ...this.#options, setProtocolVersion };
       const opened = upstream.start().then(() => shakeHands(this, party));
       await againstSignal(signal, opened);
       if (this.fate.gone !== undefined) throw this.fate.gone;
       this.#isOpen = true;
     } catch (error) {
-      this.sever(new Error('The session could not be opened', { cause: error }));
-      throw error;
+      // What ended the session in mid-open says more than the call that noticed.
+      const cause = this.fate.gone?.cause ?? error;
+      this.sever(new Error('The session could not be opened', { cause }));
+      throw cause;
     }
   }
 
