@@ -66,8 +66,6 @@ export class SseTransport implements Transport {
   readonly #inbox = new Inbox((message) => this.onmessage?.(message));
   /** Headers of the calls that are being sent. */
   readonly #callHeaders = new Map<RequestId, AskHeaders>();
-  /** The GET was sent. There is never another: it would be a new session, not initialized. */
-  #hasAsked = false;
   /** Why the stream is over. The SDK would tell that it is, and no more. */
   #streamOver: unknown;
   #rejectStart: (error: unknown) => void = () => {};
@@ -168,7 +166,8 @@ export class SseTransport implements Transport {
     if (this.#isSevered) return;
     this.#isSevered = true;
     this.#sdk.onmessage = ignore;
-    this.#closeSdk();
+    // Order: first, so that it takes no end for a reason to go on. It does all it does in this turn.
+    void this.#sdk.close();
     this.#fence.abortAll(reason);
     this.#inbox.clear();
     this.#queue.abort(reason);
@@ -179,11 +178,7 @@ export class SseTransport implements Transport {
 
   /** The SDK's transport and its `EventSource` fetch with this, and have no other way out. */
   readonly #fetch: FetchLike = (url, init) => {
-    if (init?.method === 'POST') return this.#post(new URL(url), init);
-    // Never settles, and nothing holds it: a rejection would be followed by another attempt.
-    if (this.#hasAsked) return new Promise(() => {});
-    this.#hasAsked = true;
-    return this.#fence.fetch(url, init);
+    return init?.method === 'POST' ? this.#post(new URL(url), init) : this.#fence.fetch(url, init);
   };
 
   async #post(url: URL, init: RequestInit): Promise<Response> {
@@ -218,11 +213,10 @@ export class SseTransport implements Transport {
   #onSdkError(error: Error): void {
     if (error instanceof SendFailure || this.#refusal !== undefined) return;
     const cause = this.#causeOf(error);
-    // A stream that is cut off in mid-session has taken the session with it.
+    // Order: at once. The `EventSource` will ask for another stream, which would be of a session that
+    // was never initialized: that GET parks.
     this.fence(new SessionLostError('The event stream ended', 'not-executed', { cause }));
     this.#rejectStart(cause);
-    // Order: after the `EventSource` has set the timer of its next attempt, which this clears.
-    queueMicrotask(() => this.#closeSdk());
     // Order: an answer that came before the end is still an answer.
     this.#inbox.afterAll(() => this.onerror?.(cause));
   }
@@ -235,11 +229,6 @@ export class SseTransport implements Transport {
       return messageTooLarge(new MessageTooLargeError(this.#options.maxMessageBytes));
     }
     return unusable('The server sent what is no message', error);
-  }
-
-  #closeSdk(): void {
-    // It does all it does in this turn, and never rejects.
-    void this.#sdk.close();
   }
 }
 

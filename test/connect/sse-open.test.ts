@@ -42,7 +42,11 @@ describe('an SSE session', () => {
     const session = await openSse(server.url);
     expect(session.sessionId).toBeUndefined();
     await until(() => server.count('POST', 'notifications/initialized') === 1);
-    const seen = server.exchanges.map(({ method, path, message }) => [method, path, message.method]);
+    const seen = server.exchanges.map(({ method, path, message }) => [
+      method,
+      path,
+      message.method,
+    ]);
     expect(seen).toEqual([
       ['GET', '/sse', undefined],
       ['POST', '/messages?session=1', 'initialize'],
@@ -192,16 +196,19 @@ describe('an open over SSE', () => {
   it.each([
     ['before the endpoint', 'retry: 0\n\n', 1],
     ['after it', 'retry: 0\nevent: endpoint\ndata: /messages?session=1\n\n', 2],
-  ])('rejects when the stream ends %s, and never asks for another (rows 7b, 7c)', async (...row) => {
-    const [, text, most] = row;
-    const server = await serveSse({ GET: (exchange) => void beginEvents(exchange, text).end() });
-    const error = await refusalOf(openSse(server.url));
-    expect(failureOf(error, false).kind).toBe('network');
-    await pause(1_300);
-    expect(server.count('GET')).toBe(1);
-    expect(server.exchanges.length).toBeLessThanOrEqual(most);
-    expect(server.openSockets).toBe(0);
-  });
+  ])(
+    'rejects when the stream ends %s, and never asks for another (rows 7b, 7c)',
+    async (...row) => {
+      const [, text, most] = row;
+      const server = await serveSse({ GET: (exchange) => void beginEvents(exchange, text).end() });
+      const error = await refusalOf(openSse(server.url));
+      expect(failureOf(error, false).kind).toBe('network');
+      await pause(1_300);
+      expect(server.count('GET')).toBe(1);
+      expect(server.exchanges.length).toBeLessThanOrEqual(most);
+      expect(server.openSockets).toBe(0);
+    },
+  );
 
   it('follows a redirect within its origin, with its headers', async () => {
     const server = await serveSse({

@@ -2,7 +2,13 @@
 // each GET is a session, with a stream and an endpoint of its own, on which answers come.
 
 import type { ServerResponse } from 'node:http';
-import { beginEvents, eventOf, type RawExchange, type RawServer, startRawServer } from './raw-server.ts';
+import {
+  beginEvents,
+  eventOf,
+  type RawExchange,
+  type RawServer,
+  startRawServer,
+} from './raw-server.ts';
 
 /** One stream that was given. */
 export interface SseStream {
