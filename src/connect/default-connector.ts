@@ -1,41 +1,72 @@
 // Picks the connector for a target. Loads the SDK, undici and what starts processes only when the
 // first session that needs them is opened, so that pools with a connector of their own never do.
 
+import type { SessionTarget } from '../target.ts';
 import type { Connector } from './connector.ts';
-import type { HttpConnectorOptions } from './http-connector.ts';
+import type { HttpConnectorOptions, HttpShared } from './http-shared.ts';
+import type { LentShared } from './lent-clients.ts';
+
+/** What needs a connector of ours. */
+type Kind = 'streamable-http' | 'sse' | 'stdio';
 
 /** The connector of a pool that was given none. */
 export function createDefaultConnector(options: HttpConnectorOptions): Connector {
-  let http: Promise<Connector> | undefined;
-  let stdio: Promise<Connector> | undefined;
+  const connectors = new Map<Kind, Promise<Connector>>();
+  const loader = new Loader(options);
   return async (target, context) => {
     if ('connect' in target) return (target.connect as Connector)(target, context);
-    if ('command' in target) {
-      stdio ??= loadStdio();
-      const connect = await stdio;
-      return connect(target, context);
-    }
-    if (target.transport === 'sse') {
-      throw new Error('This version has no connector for sse targets: pass `connector`');
-    }
-    http ??= loadHttp(options);
-    const connect = await http;
+    const kind = kindOf(target);
+    const connector = connectors.get(kind) ?? loader.load(kind);
+    connectors.set(kind, connector);
+    const connect = await connector;
     return connect(target, context);
   };
 }
 
-async function loadStdio(): Promise<Connector> {
-  const [{ createStdioConnector }, { lentShared }] = await Promise.all([
-    import('./stdio-connector.ts'),
-    import('./sdk-1.ts'),
-  ]);
-  return createStdioConnector(lentShared());
+/** What connectors of several kinds share is made once. */
+class Loader {
+  readonly #options: HttpConnectorOptions;
+  #lent: Promise<LentShared> | undefined;
+  #http: Promise<HttpShared> | undefined;
+
+  constructor(options: HttpConnectorOptions) {
+    this.#options = options;
+  }
+
+  async load(kind: Kind): Promise<Connector> {
+    switch (kind) {
+      case 'streamable-http': {
+        const { createHttpConnector } = await import('./http-connector.ts');
+        return createHttpConnector(await this.#sharedByHttp());
+      }
+      case 'sse': {
+        const { createSseConnector } = await import('./sse-connector.ts');
+        return createSseConnector(await this.#sharedByHttp());
+      }
+      case 'stdio': {
+        const { createStdioConnector } = await import('./stdio-connector.ts');
+        return createStdioConnector(await this.#sharedByAll());
+      }
+      default:
+        return kind satisfies never;
+    }
+  }
+
+  #sharedByAll(): Promise<LentShared> {
+    this.#lent ??= import('./sdk-1.ts').then((module) => module.lentShared());
+    return this.#lent;
+  }
+
+  #sharedByHttp(): Promise<HttpShared> {
+    this.#http ??= import('./http-shared.ts').then(async ({ httpMeans }) => ({
+      ...(await this.#sharedByAll()),
+      ...httpMeans(this.#options),
+    }));
+    return this.#http;
+  }
 }
 
-async function loadHttp(options: HttpConnectorOptions): Promise<Connector> {
-  const [{ createHttpConnector }, { lentShared }] = await Promise.all([
-    import('./http-connector.ts'),
-    import('./sdk-1.ts'),
-  ]);
-  return createHttpConnector(options, lentShared());
+function kindOf(target: Exclude<SessionTarget, { readonly connect: unknown }>): Kind {
+  if ('command' in target) return 'stdio';
+  return target.transport ?? 'streamable-http';
 }

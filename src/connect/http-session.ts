@@ -9,7 +9,7 @@ import type { HttpMessageExtra } from '../http/transport-options.ts';
 import type { Replay } from '../policy/failure.ts';
 import type { HttpTarget } from '../target.ts';
 import type { ConnectContext, Connection, LeaseContext, SessionSettings } from './connector.ts';
-import type { HttpShared } from './http-connector.ts';
+import type { HttpShared } from './http-shared.ts';
 import { LentClients } from './lent-clients.ts';
 import type { OriginOf } from './server-messages.ts';
 import { SessionLink } from './session-link.ts';

@@ -22,6 +22,8 @@ export interface SessionFateOptions {
   readonly onThrottled?: (retryAfterMs: number) => void;
   /** The transport tells of its failures how far the request got. Default: no. */
   readonly isToldAll?: boolean;
+  /** Every request names the session, though the transport has no id of it. Default: no. */
+  readonly namesSession?: boolean;
   /** How long the server may take to say whether it knows the session. Default: 5,000. */
   readonly probeTimeoutMs?: number;
   /**
@@ -113,8 +115,9 @@ export class SessionFate {
    */
   failed(error: unknown, facts: SendFacts, tell: (own: SessionLostError) => void): Promise<never> {
     if (this.#isOver) return Promise.reject(error);
-    const { isToldAll = false, onThrottled } = this.#options;
-    const verdict = judge(observe(error, { ...facts, isToldAll }));
+    const { isToldAll = false, namesSession = false, onThrottled } = this.#options;
+    const withSessionId = facts.withSessionId || namesSession;
+    const verdict = judge(observe(error, { ...facts, withSessionId, isToldAll }));
     if (verdict.breaker.vote === 'throttle') onThrottled?.(verdict.breaker.retryAfterMs);
     switch (verdict.session) {
       case 'keep':

@@ -122,8 +122,10 @@ export class SessionLink implements Link {
       if (this.fate.gone !== undefined) throw this.fate.gone;
       this.#handshake = handshake;
     } catch (error) {
-      this.sever(new Error('The session could not be opened', { cause: error }));
-      throw error;
+      // What ended the session in mid-open says more than the call that noticed.
+      const cause = this.fate.gone?.cause ?? error;
+      this.sever(new Error('The session could not be opened', { cause }));
+      throw cause;
     }
   }
 

@@ -21,6 +21,8 @@ export interface TransportParts {
   readonly isLoss?: ((error: unknown) => boolean) | undefined;
   /** The transport tells of its failures how far the request got. Default: no. */
   readonly isToldAll?: boolean | undefined;
+  /** Every request names the session, though the transport has no id of it. Default: no. */
+  readonly namesSession?: boolean | undefined;
   /** On which call's response a message came. Default: nobody knows. */
   readonly originOf?: OriginOf | undefined;
   /** More came while nobody leased it than is put up with. Default: the session is lost. */
@@ -55,7 +57,7 @@ export class TransportSession<C = Client> implements Connection<C> {
     this.#settings = settings;
     this.#lent = new LentClients(context.key, settings, shared);
     const flood = (): void => this.#link.lose(new Error('The server flooded an idle session'));
-    const { isLoss, originOf, isToldAll = false, onFlood = flood } = parts;
+    const { isLoss, originOf, isToldAll = false, namesSession = false, onFlood = flood } = parts;
     this.#link = new SessionLink(parts.transport, {
       clientInfo: settings.clientInfo,
       clientOptions: this.#lent.clientOptions,
@@ -63,6 +65,7 @@ export class TransportSession<C = Client> implements Connection<C> {
       clock: settings.clock,
       exclusive: settings.exclusive,
       isToldAll,
+      namesSession,
       onFlood,
       onTrouble: settings.onTrouble,
       onWorn: () => context.worn?.(),

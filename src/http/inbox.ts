@@ -20,6 +20,8 @@ export class Inbox {
   #next = 0;
   /** A notification or request was handed on in this turn. */
   #isPaused = false;
+  /** Runs once nothing waits any more. */
+  #onEmpty: (() => void) | undefined;
 
   constructor(deliver: Deliver) {
     this.#deliver = deliver;
@@ -30,10 +32,17 @@ export class Inbox {
     else this.#hand(message, relatedRequestId);
   }
 
+  /** Runs `run`, in this turn or soon, when all that came before has been handed on. Once. */
+  afterAll(run: () => void): void {
+    if (this.#isPaused) this.#onEmpty = run;
+    else run();
+  }
+
   /** Drops what waits. */
   clear(): void {
     this.#waiting = [];
     this.#next = 0;
+    this.#onEmpty = undefined;
   }
 
   #hand(message: JSONRPCMessage, relatedRequestId: RequestId | undefined): void {
@@ -48,9 +57,15 @@ export class Inbox {
     // Bound: what has come. Each notification ends the loop, and goes on a microtask later.
     while (!this.#isPaused) {
       const next = this.#waiting[this.#next];
-      if (next === undefined) return this.clear();
+      if (next === undefined) return this.#empty();
       this.#next += 1;
       this.#hand(next.message, next.relatedRequestId);
     }
+  }
+
+  #empty(): void {
+    const run = this.#onEmpty;
+    this.clear();
+    run?.();
   }
 }

@@ -28,7 +28,8 @@ export interface WireOptions {
 /** See the file header. */
 export class Wire {
   readonly clock: Clock;
-  readonly endpoint: URL;
+  /** Where requests go. The servers of the older HTTP+SSE protocol name it late, and anew. */
+  endpoint: URL;
   readonly authorization: Authorization | undefined;
   readonly headers: AskHeaders;
   readonly dispatcherFor: DispatcherHold['for'];

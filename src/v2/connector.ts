@@ -10,8 +10,8 @@ import type {
 } from '@modelcontextprotocol/client';
 import type { ClientOptions as Sdk1ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
 import type { Connection, Connector } from '../connect/connector.ts';
-import { type HttpMeans, httpMeans } from '../connect/http-connector.ts';
 import { HttpSession } from '../connect/http-session.ts';
+import { type HttpMeans, httpMeans } from '../connect/http-shared.ts';
 import { lentCaches } from '../connect/lent-clients.ts';
 import { checkKnown } from '../known-members.ts';
 import type { HttpTarget, SessionTarget } from '../target.ts';

@@ -4,6 +4,11 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { Agent } from 'undici';
 import { describe, expect, it, vi } from 'vitest';
+import type { ConnectContext } from '../../src/connect/connector.ts';
+import { createHttpConnector } from '../../src/connect/http-connector.ts';
+import { httpMeans } from '../../src/connect/http-shared.ts';
+import { lentShared } from '../../src/connect/sdk-1.ts';
+import { createSseConnector } from '../../src/connect/sse-connector.ts';
 import type { HeaderRecord } from '../../src/target.ts';
 import { describeConnection } from '../support/connection-contract.ts';
 import { HttpSessions, lend, type OpenSession, textOf } from '../support/http-sessions.ts';
@@ -222,8 +227,12 @@ describe('the connector', () => {
     expect(seen).toEqual([undefined]);
   });
 
-  it('refuses targets that are not of HTTP', async () => {
-    const target = { command: 'true' } as never;
-    await expect(newSessions().open(target)).rejects.toThrow(TypeError);
-  });
+  it.each([createHttpConnector, createSseConnector])(
+    'refuses targets that are not of HTTP: %o',
+    async (create) => {
+      const connect = create({ ...lentShared(), ...httpMeans({}) });
+      const context = { signal: new AbortController().signal } as ConnectContext;
+      await expect(connect({ command: 'true' }, context)).rejects.toThrow(TypeError);
+    },
+  );
 });

@@ -4,15 +4,11 @@ import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import type {
   ConnectContext,
   Connection,
-  Connector,
   LeaseContext,
   SessionSettings,
 } from '../../src/connect/connector.ts';
-import {
-  createHttpConnector,
-  type HttpConnectorOptions,
-} from '../../src/connect/http-connector.ts';
-import { lentShared } from '../../src/connect/sdk-1.ts';
+import { createDefaultConnector } from '../../src/connect/default-connector.ts';
+import type { HttpConnectorOptions } from '../../src/connect/http-shared.ts';
 import { LeaseReleasedError } from '../../src/errors.ts';
 import type { HeaderRecord, HttpTarget } from '../../src/target.ts';
 import { testSettings } from './session-settings.ts';
@@ -30,14 +26,14 @@ export interface TestLease {
 
 /** Opens sessions and keeps track of them. */
 export class HttpSessions {
-  readonly #connect: Connector;
+  readonly #connect: ReturnType<typeof createDefaultConnector>;
   readonly #settings: Partial<SessionSettings>;
   readonly #open = new Set<OpenSession>();
 
   constructor(options: HttpConnectorOptions & Partial<SessionSettings> = {}) {
     const { dispatcher, ...settings } = options;
     this.#settings = settings;
-    this.#connect = createHttpConnector({ dispatcher }, lentShared());
+    this.#connect = createDefaultConnector({ dispatcher });
   }
 
   async open(

@@ -4,6 +4,7 @@
 import { afterEach } from 'vitest';
 import { HttpSessions } from './http-sessions.ts';
 import { type RawHandlers, type RawServer, speakMcp, startRawServer } from './raw-server.ts';
+import { type SseHandlers, type SseServer, startSseServer } from './sse-server.ts';
 
 type SessionOptions = ConstructorParameters<typeof HttpSessions>[0];
 
@@ -12,6 +13,8 @@ export interface SessionFixture {
   readonly closers: (() => Promise<void> | void)[];
   newSessions(options?: SessionOptions): HttpSessions;
   serveRaw(handlers?: RawHandlers): Promise<RawServer>;
+  /** A server of the older HTTP+SSE protocol. */
+  serveSse(handlers?: SseHandlers): Promise<SseServer>;
 }
 
 /** Called once per test file, at its top. */
@@ -29,6 +32,11 @@ export function useSessions(): SessionFixture {
     },
     serveRaw: async (handlers = {}) => {
       const server = await startRawServer(speakMcp(handlers));
+      closers.push(() => server.close());
+      return server;
+    },
+    serveSse: async (handlers = {}) => {
+      const server = await startSseServer(handlers);
       closers.push(() => server.close());
       return server;
     },
