@@ -66,6 +66,7 @@ export class LentClients<C = Client> {
       clientOptions: this.clientOptions,
       handshake: link.handshake,
       isSessionless: link.isSessionless,
+      version: link.version,
       aborts: this.#aborts,
       onRequest: lease.onRequest,
       onNotification: lease.onNotification,

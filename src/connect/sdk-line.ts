@@ -33,6 +33,8 @@ export interface Handshake {
    * session then is a slot for requests, which no failure of one of them can end.
    */
   readonly isSessionless: boolean;
+  /** The revision that was agreed on, where `result` does not say. */
+  readonly version?: string;
   /** Asked for a sign of life. Default: a ping, which a server without sessions does not know. */
   readonly question?: Question;
 }
@@ -55,6 +57,8 @@ export interface LeaseClientOptions {
   readonly handshake: Readonly<Record<string, unknown>>;
   /** `Handshake.isSessionless` of the session. Default: false. */
   readonly isSessionless?: boolean;
+  /** `Handshake.version` of the session. */
+  readonly version?: string | undefined;
   /** Follows the signals of calls; one for many clients, which may be given the same signal. */
   readonly aborts: AbortFanout;
   readonly onRequest?: ServerRequestHandler | undefined;

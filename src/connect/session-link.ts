@@ -97,6 +97,11 @@ export class SessionLink implements Link {
   }
 
   /** See `Handshake`. */
+  get version(): string | undefined {
+    return this.#handshake?.version;
+  }
+
+  /** See `Handshake`. */
   get isSessionless(): boolean {
     return this.#handshake?.isSessionless ?? false;
   }

@@ -82,6 +82,7 @@ async function attempt(
   return {
     result: frozenCopy(discover),
     isSessionless: true,
+    ...(version !== undefined && { version }),
     question: questionOf(version, party),
   };
 }

@@ -50,6 +50,7 @@ export class LeaseClient extends Client implements LentClient {
   readonly #lease: LeaseTransport;
   readonly #handshake: Handshake;
   readonly #isSessionless: boolean;
+  readonly #version: string | undefined;
   readonly #aborts: AbortFanout;
   /** Settles when the client is connected. `undefined` from then on. */
   #connecting: Promise<void> | undefined;
@@ -61,6 +62,7 @@ export class LeaseClient extends Client implements LentClient {
     this.#lease.hasCloseListener = () => this.onclose !== undefined;
     this.#handshake = handshake;
     this.#isSessionless = isSessionless;
+    this.#version = options.version;
     this.#aborts = options.aborts;
     if (onRequest)
       this.#answerWith(onRequest, Object.keys(options.clientOptions.capabilities ?? {}));
@@ -74,7 +76,7 @@ export class LeaseClient extends Client implements LentClient {
       this.#connecting = undefined;
     };
     const prior: ConnectOptions['prior'] = isSessionless
-      ? { kind: 'modern', discover: handshake as unknown as DiscoverResult }
+      ? { kind: 'modern', discover: this.#discover }
       : { kind: 'legacy' };
     // Never rejects: it fails only when the lease ends before it, and calls say so themselves.
     this.#connecting = super
@@ -114,6 +116,15 @@ export class LeaseClient extends Client implements LentClient {
 
   override getProtocolEra(): ReturnType<Client['getProtocolEra']> {
     return super.getProtocolEra() ?? (this.#isSessionless ? 'modern' : 'legacy');
+  }
+
+  override getNegotiatedProtocolVersion(): string | undefined {
+    const told = this.#isSessionless ? this.#version : this.#told<string>('protocolVersion');
+    return super.getNegotiatedProtocolVersion() ?? told;
+  }
+
+  override getDiscoverResult(): DiscoverResult | undefined {
+    return super.getDiscoverResult() ?? (this.#isSessionless ? this.#discover : undefined);
   }
 
   override callTool(...args: Parameters<Client['callTool']>): ReturnType<Client['callTool']> {
@@ -229,6 +240,10 @@ export class LeaseClient extends Client implements LentClient {
         return onRequest({ jsonrpc: '2.0', id, method, params }, { signal }) as never;
       });
     }
+  }
+
+  get #discover(): DiscoverResult {
+    return this.#handshake as unknown as DiscoverResult;
   }
 
   #told<T>(member: string): T | undefined {

@@ -28,9 +28,15 @@ export function createSdk2(server: ServerHold, settings: Sdk2Settings): SdkLine<
     shakeHands: shakeHandsWith(server, settings.negotiation),
     createClient: (options) => {
       if (options.isSessionless !== true) return new LeaseClient(options);
-      // Any name that is not empty: whose cache it is, the cache itself says.
-      const cached = { responseCacheStore: server.cache, cachePartition: 'caller' };
-      const clientOptions = { ...options.clientOptions, ...cached };
+      const { version } = options;
+      const clientOptions = {
+        ...options.clientOptions,
+        // Any name that is not empty: whose cache it is, the cache itself says.
+        responseCacheStore: server.cache,
+        cachePartition: 'caller',
+        // So that the client agrees on what was agreed on, also where more would be possible.
+        ...(version !== undefined && { supportedProtocolVersions: [version] }),
+      };
       return new LeaseClient({ ...options, clientOptions });
     },
     loadOAuth,

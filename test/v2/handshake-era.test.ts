@@ -101,6 +101,8 @@ describe('a lease', () => {
     expect(client.getServerVersion()).toMatchObject({ name: 'test-server' });
     expect(client.getServerCapabilities()).toHaveProperty('tools');
     expect(client.getInstructions()).toBe('Be kind');
+    expect(client.getNegotiatedProtocolVersion()).toBe('2025-11-25');
+    expect(client.getDiscoverResult()).toBeUndefined();
     const [listed, called] = await Promise.all([client.listTools(), client.callTool(echo('now'))]);
     expect(listed.tools.length).toBeGreaterThan(0);
     expect(textOf(called)).toBe('now');
