@@ -36,7 +36,7 @@ const SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
  * closeOnSignals(pool, { drainTimeoutMs: 10_000 });
  * ```
  *
- * @returns Takes the listeners off again. Idempotent. A close under way goes on.
+ * @returns Takes the listeners off again. Idempotent. What a signal has begun goes on.
  * @throws TypeError or RangeError for a malformed option.
  */
 export function closeOnSignals(
@@ -84,7 +84,8 @@ function exitBy(signal: NodeJS.Signals): never {
 }
 
 function checkSignals(signals: readonly NodeJS.Signals[]): void {
-  const isKnown = (each: unknown): boolean => Object.hasOwn(constants.signals, String(each));
-  if (Array.isArray(signals) && signals.length > 0 && signals.every(isKnown)) return;
-  throw new TypeError('Expected `signals` to be a list of names of signals');
+  const isHeard = (each: unknown): boolean =>
+    Object.hasOwn(constants.signals, String(each)) && each !== 'SIGKILL' && each !== 'SIGSTOP';
+  if (Array.isArray(signals) && signals.length > 0 && signals.every(isHeard)) return;
+  throw new TypeError('Expected `signals` to be names of signals that can be listened to');
 }

@@ -2,7 +2,7 @@
 // by the names of the tools that are called later. Writes down what it reads, if it is told where.
 
 import { spawn } from 'node:child_process';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, closeSync } from 'node:fs';
 
 const [, , journal = '', ...habits] = process.argv;
 const has = (habit: string): boolean => habits.includes(habit);
@@ -62,14 +62,10 @@ const tools: Record<string, (input: Record<string, unknown>) => unknown> = {
     process.stderr.write('first line\nlast words: out of luck\n');
     process.exit(7);
   },
-  'stop-self': () => {
-    setImmediate(() => process.kill(process.pid, 'SIGSTOP'));
-  },
+  'stop-self': () => void setImmediate(() => process.kill(process.pid, 'SIGSTOP')),
   'stop-reading': () => void process.stdin.pause().removeAllListeners('data'),
-  'close-stdin': () => void process.stdin.destroy(),
-  'close-stdout': () => {
-    setImmediate(() => process.stdout.destroy());
-  },
+  'close-stdin': () => closeSync(0),
+  'close-stdout': () => void setImmediate(() => closeSync(1)),
   grandchild: () => startGrandchild({}),
   'stubborn-grandchild': () => startGrandchild({ isStubborn: true }),
   'grandchild-apart': () => startGrandchild({ detached: true }),
@@ -121,8 +117,8 @@ if (has('slow-end')) process.stdin.on('end', () => void setTimeout(() => process
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 let rest = '';
-process.stdin.on('data', (chunk: Buffer) => {
-  const lines = (rest + chunk.toString()).split('\n');
+process.stdin.setEncoding('utf8').on('data', (chunk: string) => {
+  const lines = (rest + chunk).split('\n');
   rest = lines.pop() ?? '';
   for (const each of lines) {
     if (journal !== '') appendFileSync(journal, `${each}\n`);

@@ -1,0 +1,68 @@
+// A gateway with two servers over stdio, one of which ends only by SIGKILL: what is left of them
+// when it ends in one way or another? Its parent looks.
+
+import { closeOnSignals, SessionPool } from 'mcp-session-pool';
+
+const [, , way = '', script = ''] = process.argv;
+
+const env = { STDIO_LAB_MARK: String(process.env['STDIO_LAB_MARK']) };
+const server = (...habits: readonly string[]) => ({
+  command: process.execPath,
+  args: [script, '', ...habits],
+  env,
+});
+const pool = new SessionPool({ closeTimeoutMs: way === 'impatient' ? 60_000 : 1_000 });
+
+/** What a gateway lives for. */
+const work = setInterval(() => {}, 60_000);
+
+const ways: Record<string, () => Promise<void> | void> = {
+  recipe: () => void closeOnSignals(pool),
+  impatient: () => void closeOnSignals(pool),
+  'recipe-with-drain': async () => {
+    closeOnSignals(pool, { drainTimeoutMs: 5_000 });
+    const lease = await pool.acquire(server('ignore-eof'));
+    process.once('SIGTERM', () => {
+      setTimeout(async () => {
+        await lease.client.ping();
+        process.send?.('pinged');
+        lease.release();
+      }, 200);
+    });
+  },
+  'recipe-and-host': () => {
+    closeOnSignals(pool);
+    process.on('SIGTERM', () => {
+      process.send?.('host was told');
+      clearInterval(work);
+    });
+    process.on('exit', () => process.send?.(pool.stats().totals));
+  },
+  'recipe-taken-off': () => closeOnSignals(pool)(),
+  'no-recipe': () => {},
+  exit: () => void process.once('message', () => process.exit(3)),
+  throw: () =>
+    void process.once('message', () => {
+      throw new Error('on purpose');
+    }),
+  end: () =>
+    void process.once('message', () => {
+      clearInterval(work);
+      process.disconnect();
+    }),
+  close: () =>
+    void process.once('message', async () => {
+      await pool.close();
+      clearInterval(work);
+      process.disconnect();
+    }),
+};
+
+const stubborn = server('ignore-eof', 'ignore-sigterm');
+const targets = way === 'no-recipe' ? [server(), server('slow-end')] : [server(), stubborn];
+for (const target of targets) (await pool.acquire(target)).release();
+if (way === 'close') {
+  await pool.use(targets[0]!, (client) => client.callTool({ name: 'grandchild-apart' }));
+}
+await ways[way]?.();
+process.send?.('ready');
