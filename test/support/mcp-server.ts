@@ -141,7 +141,8 @@ export async function startMcpServer(options: TestMcpServerOptions = {}): Promis
   };
 }
 
-function createTools(aborted: string[]): McpServer {
+/** The server of one session. `aborted`: see `TestMcpServer`. */
+export function createTools(aborted: string[]): McpServer {
   const server = new McpServer(
     { name: 'test-server', version: '1.2.3' },
     { capabilities: { logging: {} }, instructions: 'Be kind' },
