@@ -8,7 +8,12 @@ const fromRoot = (path: string): string => fileURLToPath(new URL(`../${path}`, i
 const config: ViteUserConfig = defineConfig({
   root: fromRoot('.'),
   // Tests and examples name the package; here that is its source, not `dist`.
-  resolve: { alias: [{ find: /^mcp-session-pool$/, replacement: fromRoot('src/index.ts') }] },
+  resolve: {
+    alias: [
+      { find: /^mcp-session-pool$/, replacement: fromRoot('src/index.ts') },
+      { find: /^mcp-session-pool\/testing$/, replacement: fromRoot('src/testing/index.ts') },
+    ],
+  },
   // Node 20 and 22 cannot parse `await using`.
   oxc: { target: 'es2023' },
   test: {

@@ -1,7 +1,7 @@
 // The fakes keep the port's contract, so that what the heart's tests show holds for real connections.
 
-import { describeConnection } from './connection-contract.ts';
-import { makePool, TARGET } from './pool-fixture.ts';
+import { describeConnection } from '../support/connection-contract.ts';
+import { makePool, TARGET } from '../support/pool-fixture.ts';
 
 describeConnection('the gated connector', async () => {
   const { connector, clock } = makePool();

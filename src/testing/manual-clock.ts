@@ -1,0 +1,171 @@
+// Time in the hands of a test: nothing is due until the test says so, everything pending can be
+// counted, and synchronous work can be made to last (`burn`). Never touches real timers, but for
+// one `setImmediate` per flush, which is how microtasks are known to have run out.
+
+import type { Clock, Timer } from '../clock.ts';
+import { MAX_TIMER_MS } from '../clock.ts';
+
+const { setImmediate: startImmediate } = globalThis;
+
+/** Whose timer it is: the pool's own, one behind a timeout signal, or a fake peer's. */
+type Owner = 'pool' | 'signal' | 'peer';
+
+class ManualTimer implements Timer {
+  readonly dueAt: number;
+  readonly run: () => void;
+  readonly owner: Owner;
+  isReferenced = true;
+
+  constructor(owner: Owner, dueAt: number, run: () => void) {
+    this.owner = owner;
+    this.dueAt = dueAt;
+    this.run = run;
+  }
+
+  ref(): this {
+    this.isReferenced = true;
+    return this;
+  }
+
+  unref(): this {
+    this.isReferenced = false;
+    return this;
+  }
+}
+
+/** How many flushes a `settle` may take. Bound: more of them is a loop that never ends. */
+const MAX_ROUNDS = 10_000;
+
+export class ManualClock implements Clock {
+  #now = 1_000;
+  /** Pending timers, oldest first. */
+  readonly #timers = new Set<ManualTimer>();
+  #yields: (() => void)[] = [];
+  /** Abort listeners on timeout signals that have not been removed. */
+  signalListeners = 0;
+
+  now(): number {
+    return this.#now;
+  }
+
+  setTimeout(run: () => void, delayMs: number): Timer {
+    return this.#start('pool', run, delayMs);
+  }
+
+  clearTimeout(timer: Timer): void {
+    this.#timers.delete(timer as ManualTimer);
+  }
+
+  timeoutSignal(delayMs: number): AbortSignal {
+    const controller = new AbortController();
+    const abort = (): void => controller.abort(new DOMException('timed out', 'TimeoutError'));
+    this.#start('signal', abort, Math.ceil(delayMs)).unref();
+    const { signal } = controller;
+    const add = signal.addEventListener.bind(signal);
+    const remove = signal.removeEventListener.bind(signal);
+    const listeners = new Set<unknown>();
+    signal.addEventListener = (type: string, listener: never, options?: never): void => {
+      listeners.add(listener);
+      this.signalListeners += 1;
+      add(type, listener, options);
+    };
+    signal.removeEventListener = (type: string, listener: never): void => {
+      if (listeners.delete(listener)) this.signalListeners -= 1;
+      remove(type, listener);
+    };
+    return signal;
+  }
+
+  yield(run: () => void): void {
+    this.#yields.push(run);
+  }
+
+  /** Runs `run` after `delayMs` for a fake peer: not counted among what the pool has pending. */
+  later(delayMs: number, run: () => void): void {
+    this.#start('peer', run, delayMs);
+  }
+
+  /** The pool's pending timers. */
+  get pendingCount(): number {
+    return this.#own().length;
+  }
+
+  /** Those of them that would keep a process alive. */
+  get referencedCount(): number {
+    return this.#own().filter((timer) => timer.isReferenced).length;
+  }
+
+  /** When the pool's next timer is due, in ms from now. `Infinity`: there is none. */
+  get nextDueMs(): number {
+    return Math.min(Number.POSITIVE_INFINITY, ...this.#own().map(({ dueAt }) => dueAt)) - this.#now;
+  }
+
+  /** Makes synchronous work last: time passes, no timer fires. */
+  burn(ms: number): void {
+    this.#now += ms;
+  }
+
+  /** Fires what is due in this very turn, as a lagging event loop does: before all yields. */
+  fireDue(): void {
+    for (
+      let next = this.#next();
+      next !== undefined && next.dueAt <= this.#now;
+      next = this.#next()
+    ) {
+      this.#timers.delete(next);
+      next.run();
+    }
+  }
+
+  /** Runs microtasks and yields until none is left. No time passes. */
+  async settle(): Promise<void> {
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      await flushMicrotasks();
+      if (this.#yields.length === 0) return;
+      const due = this.#yields;
+      this.#yields = [];
+      for (const run of due) run();
+    }
+    throw new Error('the clock does not settle: something yields for ever');
+  }
+
+  /** Lets `ms` pass: timers fire in order, everything settles before each and after the last. */
+  async advance(ms: number): Promise<void> {
+    await this.settle();
+    const target = this.#now + ms;
+    for (let next = this.#next(); next !== undefined && next.dueAt <= target; next = this.#next()) {
+      this.#now = Math.max(this.#now, next.dueAt);
+      this.#timers.delete(next);
+      next.run();
+      await this.settle();
+    }
+    this.#now = Math.max(this.#now, target);
+  }
+
+  #start(owner: Owner, run: () => void, delayMs: number): ManualTimer {
+    if (!(delayMs <= MAX_TIMER_MS)) {
+      throw new Error(`a timer of ${delayMs} ms: the real clock clamps it, the pool must not ask`);
+    }
+    const timer = new ManualTimer(owner, this.#now + Math.max(0, delayMs), run);
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  #own(): ManualTimer[] {
+    return [...this.#timers].filter(({ owner }) => owner === 'pool');
+  }
+
+  #next(): ManualTimer | undefined {
+    let first: ManualTimer | undefined;
+    for (const timer of this.#timers) {
+      if (first === undefined || timer.dueAt < first.dueAt) first = timer;
+    }
+    return first;
+  }
+}
+
+/** Lets every microtask run that is queued, and all that those queue. */
+const flushMicrotasks = (): Promise<void> =>
+  new Promise((resolve) => {
+    startImmediate(resolve);
+  });
