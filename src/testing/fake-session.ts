@@ -4,14 +4,27 @@
 
 import type { ConnectContext, Connection, LeaseContext } from '../connect/connector.ts';
 import type { SessionTarget } from '../target.ts';
-import type { GatedConnector } from './gated-connector.ts';
-import type { Gates, PeerCall, RecordedCall } from './gates.ts';
+import type { AnsweredCall, Gates, PeerCall, RecordedCall } from './gates.ts';
+import type { ManualClock } from './manual-clock.ts';
 
-/** What a lease holds: a client that knows its session and its lease. */
+/** What a session needs of the connector that made it. */
+export interface FakeSessionHost {
+  readonly clock: ManualClock;
+  readonly onLend: ((session: FakeSession, lease: LeaseContext) => void) | undefined;
+  readonly onGiveBack: ((session: FakeSession, client: FakeClient) => void) | undefined;
+  readonly onFence: ((session: FakeSession) => void) | undefined;
+  record(session: FakeSession, name: PeerCall, signal?: AbortSignal): RecordedCall;
+  /** Gives a client the methods that its test asked for. */
+  furnish(fake: FakeClient): FakeClient;
+}
+
+/** What a lease of a fake session holds: a client that knows its session and its lease. */
 export class FakeClient {
   readonly session: FakeSession;
   /** `undefined`: the session's own client. */
   readonly context: LeaseContext | undefined;
+  /** Ends each call that waits for its answer. */
+  readonly #pending = new Set<(error: Error) => void>();
 
   constructor(session: FakeSession, context: LeaseContext | undefined) {
     this.session = session;
@@ -25,10 +38,38 @@ export class FakeClient {
     return Promise.resolve();
   }
 
-  /** A call over the session, as a real client's: it rejects once the lease has ended. */
+  /**
+   * A call over the session, answered with its id as the gate `call` says. As a real client's, it
+   * rejects when the lease ends or has ended, and when the session goes.
+   */
   call(): Promise<string> {
     const ended = this.context?.endedWith();
-    return ended === undefined ? Promise.resolve(this.session.id) : Promise.reject(ended);
+    if (ended !== undefined) return Promise.reject(ended);
+    return new Promise((resolve, reject) => {
+      const answered = this.session.answer('call');
+      this.#pending.add(reject);
+      answered.then(
+        () => {
+          this.#pending.delete(reject);
+          resolve(this.session.id);
+        },
+        (error: Error) => {
+          this.#pending.delete(reject);
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** Calls that wait for their answer. */
+  get pendingCalls(): number {
+    return this.#pending.size;
+  }
+
+  /** What a connection does with a client that is given back, or whose session is fenced. */
+  cancelCalls(error: Error): void {
+    for (const reject of this.#pending) reject(error);
+    this.#pending.clear();
   }
 }
 
@@ -39,37 +80,40 @@ export class FakeSession {
   readonly context: ConnectContext;
   readonly gates: Gates;
   readonly client: FakeClient;
+  /** In order. */
   readonly calls: RecordedCall[] = [];
   /** Every client lent, in order. */
   readonly lent: FakeClient[] = [];
+  /** Abort it, and the session is gone under the pool. */
   readonly lost: AbortController = new AbortController();
   /** What `replayOf` says, by cause; of all others that it may never be. */
   readonly replays: Map<unknown, 'once' | 'once-if-reused'> = new Map();
   /** What fence and sever were given. */
   readonly reasons: Error[] = [];
-  /** When the pool got the connection. */
+  /** When the pool got the connection, on the manual clock. */
   deliveredAt: number | undefined;
-  readonly #connector: GatedConnector;
+  readonly #host: FakeSessionHost;
   /** Calls that wait for `let`. */
   readonly #held: { call: RecordedCall; settle: (error: Error | undefined) => void }[] = [];
 
   constructor(
-    connector: GatedConnector,
+    host: FakeSessionHost,
     details: { id: string; target: SessionTarget; context: ConnectContext; gates: Gates },
   ) {
-    this.#connector = connector;
+    this.#host = host;
     this.id = details.id;
     this.target = details.target;
     this.context = details.context;
     this.gates = details.gates;
-    this.client = new FakeClient(this, undefined);
+    this.client = host.furnish(new FakeClient(this, undefined));
   }
 
-  /** How often the pool called `name`. */
+  /** How often `name` was called. */
   count(name: PeerCall): number {
     return this.calls.filter((call) => call.name === name).length;
   }
 
+  /** When `name` was called first, on the manual clock. */
   at(name: PeerCall): number | undefined {
     return this.calls.find((call) => call.name === name)?.at;
   }
@@ -79,6 +123,7 @@ export class FakeSession {
     return this.lent.filter((client) => client.context?.endedWith() === undefined).length;
   }
 
+  /** Calls that a gate `held` holds. */
   get heldCalls(): readonly PeerCall[] {
     return this.#held.map(({ call }) => call.name);
   }
@@ -93,14 +138,11 @@ export class FakeSession {
     return chosen.length;
   }
 
-  /** Answers one asynchronous call of the pool as its gate says. */
-  answer(
-    name: 'probe' | 'terminate' | 'clientClose' | 'transportClose' | 'open',
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const call = this.#connector.record(this, name, signal);
+  /** Answers one asynchronous call as its gate says. */
+  answer(name: AnsweredCall, signal?: AbortSignal): Promise<void> {
+    const call = this.#host.record(this, name, signal);
     const gate = this.gates[name];
-    const { clock } = this.#connector;
+    const { clock } = this.#host;
     const settled = (): void => {
       call.settledAt = clock.now();
     };
@@ -140,9 +182,10 @@ export class FakeSession {
     }
   }
 
+  /** What the connector gives the pool. */
   connection(): Connection<FakeClient> {
     const { gates } = this;
-    const connector = this.#connector;
+    const host = this.#host;
     return {
       client: this.client,
       transport: { close: () => this.answer('transportClose') },
@@ -160,8 +203,9 @@ export class FakeSession {
       ...(gates.lend !== 'absent' && { lend: (lease: LeaseContext) => this.#lend(lease) }),
       ...(gates.giveBack !== 'absent' && {
         giveBack: (client: FakeClient): 'clean' | 'tainted' => {
-          connector.record(this, 'giveBack');
-          connector.onGiveBack?.(this, client);
+          host.record(this, 'giveBack');
+          host.onGiveBack?.(this, client);
+          client.cancelCalls(client.context?.endedWith() ?? new Error('the client is given back'));
           if (gates.giveBack === 'throws') throw failing('giveBack');
           return gates.giveBack === 'tainted' ? 'tainted' : 'clean';
         },
@@ -170,20 +214,23 @@ export class FakeSession {
   }
 
   #lend(context: LeaseContext): FakeClient {
-    this.#connector.record(this, 'lend');
-    const client = new FakeClient(this, context);
-    this.#connector.onLend?.(this, context);
+    this.#host.record(this, 'lend');
+    const client = this.#host.furnish(new FakeClient(this, context));
+    this.#host.onLend?.(this, context);
     if (this.gates.lend === 'throws') throw failing('lend');
     this.lent.push(client);
     return client;
   }
 
   #rung(name: 'fence' | 'sever', reason: Error): void {
-    this.#connector.record(this, name);
+    this.#host.record(this, name);
     this.reasons.push(reason);
-    if (name === 'fence') this.#connector.onFence?.(this);
+    if (name === 'fence') {
+      this.#host.onFence?.(this);
+      for (const client of [this.client, ...this.lent]) client.cancelCalls(reason);
+    }
     const gate = this.gates[name];
-    if (gate === 'slow') this.#connector.clock.burn(this.gates.fenceBurnsMs);
+    if (gate === 'slow') this.#host.clock.burn(this.gates.fenceBurnsMs);
     if (gate === 'throws') throw failing(name);
     // biome-ignore lint/style/useThrowOnlyError: foreign code throws what it likes.
     if (gate === 'throws-nothing') throw undefined;

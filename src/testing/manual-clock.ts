@@ -33,21 +33,40 @@ class ManualTimer implements Timer {
   }
 }
 
-/** How many flushes a `settle` may take. Bound: more of them is a loop that never ends. */
+/** How many flushes a `settle` may take, and how many timers a `waitFor`. Bound: more of them is a loop that never ends. */
 const MAX_ROUNDS = 10_000;
 
+/**
+ * A clock that stands still until the test moves it. For pools whose connector is a fake: sockets
+ * and processes keep real time.
+ *
+ * @example
+ * ```ts
+ * const clock = new ManualClock();
+ * const { connect } = hungConnector({ clock });
+ * const pool = new SessionPool({ connector: connect, closeTimeoutMs: 5_000 }, { clock });
+ * const lease = await clock.waitFor(pool.acquire({ url: 'https://tools.example/mcp' }));
+ * const startedAt = clock.now();
+ * const report = await clock.waitFor(pool.close()); // { sessions: 1, abandoned: 1, … }
+ * clock.now() - startedAt; // 5,000, in no time
+ * ```
+ */
 export class ManualClock implements Clock {
+  /** Not 0, so that code which takes an instant for a flag is found out. */
   #now = 1_000;
   /** Pending timers, oldest first. */
   readonly #timers = new Set<ManualTimer>();
+  /** What waits for the end of the turn. */
   #yields: (() => void)[] = [];
   /** Abort listeners on timeout signals that have not been removed. */
   signalListeners = 0;
 
+  /** The present instant, in ms. Begins at 1,000. */
   now(): number {
     return this.#now;
   }
 
+  /** As `Clock` says. Throws for a delay over 2^31-1 ms, which the real clock clamps. */
   setTimeout(run: () => void, delayMs: number): Timer {
     return this.#start('pool', run, delayMs);
   }
@@ -140,6 +159,28 @@ export class ManualClock implements Clock {
       await this.settle();
     }
     this.#now = Math.max(this.#now, target);
+  }
+
+  /**
+   * Lets time pass, from one timer to the next and no further than needed, until `promise` settles,
+   * and gives what it settles with.
+   *
+   * @throws When no timer is left that could settle it, or 10,000 have fired without.
+   */
+  async waitFor<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const settle = (): void => {
+      isSettled = true;
+    };
+    promise.then(settle, settle);
+    await this.settle();
+    for (let fired = 0; !isSettled; fired += 1) {
+      const next = this.#next();
+      if (next === undefined) throw new Error('the promise is pending, and no timer is');
+      if (fired === MAX_ROUNDS) throw new Error(`still pending after ${MAX_ROUNDS} timers`);
+      await this.advance(next.dueAt - this.#now);
+    }
+    return promise;
   }
 
   #start(owner: Owner, run: () => void, delayMs: number): ManualTimer {

@@ -1,7 +1,13 @@
 // A pool on a manual clock over a gated connector, with its events: what most tests of the heart
 // start from.
 
-import { type FakeClient, GatedConnector, type Gates, ManualClock } from 'mcp-session-pool/testing';
+import {
+  type FakeClient,
+  type GatedConnector,
+  type Gates,
+  gatedConnector,
+  ManualClock,
+} from 'mcp-session-pool/testing';
 import type { Lease } from '../../src/lease.ts';
 import type { PoolEvent } from '../../src/observe/events.ts';
 import type { SessionPoolOptions } from '../../src/options.ts';
@@ -33,7 +39,7 @@ export function makePool(
   random: () => number = () => 0.5,
 ): PoolFixture {
   const { gates = {}, clock = new ManualClock(), ...rest } = options;
-  const connector = new GatedConnector(clock);
+  const connector = gatedConnector({ clock });
   connector.gates = gates;
   const events: PoolEvent[] = [];
   const pool = new SessionPool<FakeClient>(

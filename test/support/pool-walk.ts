@@ -4,7 +4,7 @@
 import {
   type FakeClient,
   type FakeSession,
-  GatedConnector,
+  gatedConnector,
   ManualClock,
 } from 'mcp-session-pool/testing';
 import { expect } from 'vitest';
@@ -49,7 +49,7 @@ interface Held {
 export class PoolWalk {
   readonly #dice: Dice;
   readonly #clock = new ManualClock();
-  readonly #connector = new GatedConnector(this.#clock);
+  readonly #connector = gatedConnector({ clock: this.#clock });
   readonly #pool: SessionPool<FakeClient>;
   readonly #books: WalkBooks;
   readonly #groups: readonly Group[];
