@@ -83,6 +83,6 @@ export interface RecordedCall {
   readonly order: number;
   /** What the pool gave along, to open, probe and terminate. */
   readonly signal: AbortSignal | undefined;
-  /** When the fake had answered. `undefined`: it has not, or the call is one that needs no answer. */
+  /** When the fake had answered. `undefined`: it has not, or the call needs no answer. */
   settledAt: number | undefined;
 }

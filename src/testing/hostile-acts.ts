@@ -7,6 +7,7 @@ import {
   answerTo,
   beginEvents,
   eventOf,
+  isRequest,
   type McpAnswers,
   pour,
   refuse,
@@ -51,6 +52,9 @@ const reset: Act = ({ response }) => response.socket?.resetAndDestroy();
 const hang: Act = (exchange) => void beginEvents(exchange);
 const pourLogs: Act = (exchange) => pour(beginEvents(exchange), flood);
 const pourLine: Act = (exchange) => pour(beginEvents(exchange, 'data: '), line);
+/** A request that work waits for; `initialize` and pings are the session's own. */
+const isCall = (exchange: LoopbackExchange): boolean =>
+  isRequest(exchange) && !['initialize', 'ping'].includes(exchange.message.method ?? '');
 const isResuming = ({ headers }: LoopbackExchange): boolean => 'last-event-id' in headers;
 
 /** Ends an event stream that held no message. */
@@ -64,6 +68,15 @@ const refuseWith =
   (status: number, words: string, headers: Readonly<Record<string, string>> = {}): Act =>
   (exchange) =>
     refuse(exchange, status, words, headers);
+
+/** Forgets each session after its first call. */
+const forgetWith =
+  (status: number, words: string): Act =>
+  (exchange, { good }) => {
+    if (!good.knows(exchange)) return refuse(exchange, status, words);
+    good.answer(exchange);
+    if (isCall(exchange)) good.forget(exchange);
+  };
 
 /** Ends the stream of a call after an event id; a resumption is for `resume`. */
 const cutAfterId = (resume: Act): Acts => ({
@@ -122,6 +135,9 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
       response.end('<!doctype html><title>Sign in</title>');
     },
   },
+  'error-never-ends': {
+    every: ({ response }) => void response.writeHead(503).write('Service unavailable'),
+  },
   'get-ends-at-once': { GET: endWith('retry: 0\n\n') },
   'get-retry-overflow': { GET: endWith(`retry: ${OVERFLOWING_RETRY}\n\n`) },
   'get-never-answers': { GET: silence },
@@ -137,6 +153,14 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
   'call-unanswered': { call: silence },
   'call-cut': { call: endWith(': nothing follows\n\n') },
   'call-reset': { call: reset },
+  'call-accepted': { call: ({ response }) => void response.writeHead(202).end() },
+  'call-garbage': {
+    call: (exchange) => {
+      const whole = JSON.stringify(answerTo(exchange));
+      exchange.response.writeHead(200, { 'content-type': 'application/json' });
+      exchange.response.end(whole.slice(0, whole.length / 2));
+    },
+  },
   'call-floods': { call: pourLogs },
   'call-endless-line': { call: pourLine },
   'resume-refused': cutAfterId(refuseWith(405, 'Method not allowed')),
@@ -153,10 +177,8 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
   'wrong-ids': {
     call: (exchange) => void beginEvents(exchange, answerUnder(exchange, 'nobody-asked')).end(),
   },
-  'session-forgotten': { session: refuseWith(404, 'Session not found') },
-  'session-forgotten-400': {
-    session: refuseWith(400, 'Bad Request: No valid session ID provided'),
-  },
+  'session-forgotten': { session: forgetWith(404, 'Session not found') },
+  'session-forgotten-400': { session: forgetWith(400, 'Bad Request: no valid session id') },
   'delete-unanswered': { DELETE: silence },
   'asks-nobody': {
     GET: (exchange) => void beginEvents(exchange, questions('get')),
@@ -177,19 +199,15 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
 };
 
 /** The act that takes `exchange`; `undefined`: it is to be answered well. */
-export function actFor(
-  acts: Acts,
-  { method, headers, message }: LoopbackExchange,
-): Act | undefined {
+export function actFor(acts: Acts, exchange: LoopbackExchange): Act | undefined {
+  const { method, headers, message } = exchange;
   const { every, session } = acts;
   if (every !== undefined) return every;
   if (message.method === 'initialize') return acts.initialize;
   if (session !== undefined && 'mcp-session-id' in headers) return session;
   if (method === 'GET') return acts.GET;
   if (method === 'DELETE') return acts.DELETE;
-  if (message.id !== undefined && message.method !== undefined) {
-    return message.method === 'ping' ? undefined : acts.call;
-  }
+  if (isRequest(exchange)) return isCall(exchange) ? acts.call : undefined;
   if (message.method === 'notifications/initialized' && acts.initialized) return acts.initialized;
   return acts.notification;
 }

@@ -16,6 +16,7 @@ export type HostileServerName =
   | 'unavailable'
   | 'redirects-elsewhere'
   | 'answers-html'
+  | 'error-never-ends'
   // The notification stream (GET) of an open session.
   | 'get-ends-at-once'
   | 'get-retry-overflow'
@@ -28,6 +29,8 @@ export type HostileServerName =
   | 'call-unanswered'
   | 'call-cut'
   | 'call-reset'
+  | 'call-accepted'
+  | 'call-garbage'
   | 'call-floods'
   | 'call-endless-line'
   | 'resume-refused'
@@ -100,6 +103,10 @@ export const HOSTILE_SERVERS: Readonly<Record<HostileServerName, HostileServerIn
     does: 'answers everything with 200 and a web page',
     standsFor: 'the sign-in page of a proxy in between',
   },
+  'error-never-ends': {
+    does: 'answers everything with 503 and a body that never ends',
+    standsFor: 'a client that reads the body of an error to its end',
+  },
   'get-ends-at-once': {
     does: 'ends each notification stream at once, with `retry: 0`',
     standsFor: 'the reconnect storm of an idle session (LibreChat #12162)',
@@ -140,6 +147,14 @@ export const HOSTILE_SERVERS: Readonly<Record<HostileServerName, HostileServerIn
     does: 'resets the connection once a call has been read',
     standsFor: 'a worker that crashes in a call: was it executed?',
   },
+  'call-accepted': {
+    does: 'answers calls with 202, as if they were notifications',
+    standsFor: 'a client that waits for an answer which was never to come',
+  },
+  'call-garbage': {
+    does: 'answers calls with JSON that is cut off in the middle',
+    standsFor: 'a worker that dies while it writes, behind a proxy that tidies up',
+  },
   'call-floods': {
     does: 'sends log messages over the stream of a call, never its answer',
     standsFor: 'a tool that logs in a loop',
@@ -169,11 +184,11 @@ export const HOSTILE_SERVERS: Readonly<Record<HostileServerName, HostileServerIn
     standsFor: 'answers that reach the wrong caller, or none',
   },
   'session-forgotten': {
-    does: 'answers 404 to everything that names a session',
-    standsFor: 'a restarted server; clients do not open a new session (typescript-sdk #1708)',
+    does: 'forgets each session after its first call: what names it gets 404',
+    standsFor: 'a server that restarts; clients open no new session (typescript-sdk #1708)',
   },
   'session-forgotten-400': {
-    does: 'answers 400 that speaks of the session to everything that names one',
+    does: 'forgets each session after its first call: what names it gets 400, in words',
     standsFor: 'servers that do not know 404, the reference server among them',
   },
   'delete-unanswered': {
@@ -181,7 +196,7 @@ export const HOSTILE_SERVERS: Readonly<Record<HostileServerName, HostileServerIn
     standsFor: 'a close that is never acknowledged: shutdown hangs for five minutes',
   },
   'asks-nobody': {
-    does: 'asks (ping, elicitation, sampling, roots) on its streams, also on those of calls it ended',
+    does: 'asks (ping, elicitation, sampling, roots), also on streams of calls it has answered',
     standsFor: 'requests that belong to no caller (toolhive #5939)',
   },
   'sse-no-endpoint': {

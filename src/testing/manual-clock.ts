@@ -33,7 +33,7 @@ class ManualTimer implements Timer {
   }
 }
 
-/** How many flushes a `settle` may take, and how many timers a `waitFor`. Bound: more of them is a loop that never ends. */
+/** Flushes of one `settle`, timers of one `waitFor`. Bound: more is a loop that never ends. */
 const MAX_ROUNDS = 10_000;
 
 /**

@@ -26,9 +26,11 @@ export class McpAnswers {
     const { method, path, message, response } = exchange;
     if (path.startsWith(SSE_PATH) || path.startsWith(SSE_POST_PATH)) this.#answerSse(exchange);
     else if (message.method === 'initialize') this.initialize(exchange);
-    else if (!this.#knows(exchange)) refuseSession(exchange);
-    else if (method === 'DELETE') this.#end(exchange);
-    else if (method !== 'POST') refuse(exchange, 405, 'Method not allowed');
+    else if (!this.knows(exchange)) refuseSession(exchange);
+    else if (method === 'DELETE') {
+      this.forget(exchange);
+      response.writeHead(204).end();
+    } else if (method !== 'POST') refuse(exchange, 405, 'Method not allowed');
     else if (isRequest(exchange)) answerJson(exchange, answerTo(exchange));
     else response.writeHead(202).end();
   }
@@ -37,6 +39,17 @@ export class McpAnswers {
   initialize(exchange: LoopbackExchange, sessionId: string = randomUUID()): void {
     this.#sessions.add(sessionId);
     answerJson(exchange, answerTo(exchange), { [SESSION_HEADER]: sessionId });
+  }
+
+  /** Whether it names a session that is open. */
+  knows({ headers }: LoopbackExchange): boolean {
+    const sessionId = headers[SESSION_HEADER];
+    return typeof sessionId === 'string' && this.#sessions.has(sessionId);
+  }
+
+  /** Forgets the session that it names. */
+  forget({ headers }: LoopbackExchange): void {
+    this.#sessions.delete(headers[SESSION_HEADER] as string);
   }
 
   /** Opens the stream of an SSE session and names its endpoint. */
@@ -64,16 +77,6 @@ export class McpAnswers {
     if (stream === undefined) return refuse(exchange, 404, 'Session not found');
     response.writeHead(202).end();
     if (isRequest(exchange)) stream.write(eventOf(answerTo(exchange)));
-  }
-
-  #knows({ headers }: LoopbackExchange): boolean {
-    const sessionId = headers[SESSION_HEADER];
-    return typeof sessionId === 'string' && this.#sessions.has(sessionId);
-  }
-
-  #end({ headers, response }: LoopbackExchange): void {
-    this.#sessions.delete(headers[SESSION_HEADER] as string);
-    response.writeHead(204).end();
   }
 }
 
