@@ -107,7 +107,10 @@ export class LoopbackServer {
     server.on('connection', (socket) => this.#accept(socket));
     this.#server = server;
     await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
+      server.once('error', (error) => {
+        this.#server = undefined;
+        reject(error);
+      });
       server.listen(this.#port, '127.0.0.1', resolve);
     });
     this.#port = (server.address() as AddressInfo).port;
@@ -118,10 +121,12 @@ export class LoopbackServer {
     const server = this.#server;
     if (server !== undefined) {
       this.#server = undefined;
-      this.#stopping = new Promise((resolve) => {
-        server.close(() => resolve());
-        this.cut();
-      });
+      // A server says that it is closed before its last sockets do.
+      const gone = [...this.#sockets].map((socket) => once(socket, 'close'));
+      gone.push(once(server, 'close'));
+      server.close();
+      this.cut();
+      this.#stopping = Promise.all(gone).then(() => undefined);
     }
     return this.#stopping ?? Promise.resolve();
   }
@@ -165,6 +170,12 @@ export class LoopbackServer {
     });
   }
 }
+
+/** Settles when `source` says so. */
+const once = (source: Server | Socket, event: 'close'): Promise<void> =>
+  new Promise((resolve) => {
+    source.once(event, () => resolve());
+  });
 
 function asMessage(body: string): SeenMessage {
   try {
