@@ -22,6 +22,6 @@ export {
   type HostileServerOptions,
   hostileServer,
 } from './hostile-server.ts';
-export { type Leftovers, leftovers } from './leftovers.ts';
+export { type Leftover, leftovers } from './leftovers.ts';
 export type { SeenMessage, SeenRequest } from './loopback-server.ts';
 export { ManualClock } from './manual-clock.ts';

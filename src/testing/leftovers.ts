@@ -1,70 +1,89 @@
-// Tells what a piece of code left in the process: timers, sockets, servers, child processes. Counts
-// what Node itself counts, so nothing has to be reported by the code under test.
+// Tells what a piece of code left in the process: timers, sockets, servers, child processes. Node
+// itself says what there is, so nothing has to be reported by the code under test; and only what
+// was started in the course of that code counts, so that a test runner may go on with its own.
 
+import { AsyncLocalStorage, createHook } from 'node:async_hooks';
 import { systemClock } from '../clock.ts';
 
-/**
- * What keeps a process alive and is never a test runner's own business in the middle of a test. Of
- * timers, Node tells only those that are referenced.
- */
-const WATCHED = ['Timeout', 'TCPSocketWrap', 'TCPServerWrap', 'TLSWrap', 'ProcessWrap'];
+/** Node's names of what keeps a process alive, and ours. */
+const KINDS: ReadonlyMap<string, Leftover['kind']> = new Map([
+  ['Timeout', 'timer'],
+  ['TCPWRAP', 'socket'],
+  ['TLSWRAP', 'socket'],
+  ['TCPSERVERWRAP', 'server'],
+  ['PIPEWRAP', 'pipe'],
+  ['PIPESERVERWRAP', 'server'],
+  ['PROCESSWRAP', 'process'],
+]);
 /** Between two looks, in ms. */
-const LOOK_EVERY_MS = 20;
+const LOOK_EVERY_MS = 10;
 const GRACE_MS = 2_000;
 
-/** What is counted from one moment on. */
-export interface Leftovers {
-  /** What there is now beyond that moment, such as `2 TCPSocketWrap`. Empty: nothing. */
-  now(): string[];
-  /**
-   * Settles when nothing is left, or with what still is after `graceMs` (default 2,000, minimum 0,
-   * from this call): the other end of a closed socket goes on its own schedule.
-   */
-  settled(graceMs?: number): Promise<string[]>;
+/** One thing that was left. */
+export interface Leftover {
+  readonly kind: 'timer' | 'socket' | 'server' | 'pipe' | 'process';
+  /** The stack of what started it. */
+  readonly startedAt: string;
+}
+
+/** What is known of a thing that was started. */
+interface Started extends Leftover {
+  readonly resource: WeakRef<{ hasRef?: () => boolean }>;
 }
 
 /**
- * Counts from this call on. Call it before the code under test, and where nothing else starts or
- * ends handles meanwhile: they are counted for the whole process.
+ * Runs `run` and settles when nothing is left that was started in the course of it and would keep
+ * the process alive; or with what still is after `graceMs` (default 2,000, minimum 0, from the end
+ * of `run`), for the other end of a closed socket goes on its own schedule. Rejects with what `run`
+ * rejects with. Unreferenced timers and handles do not count: the process can end with them; nor
+ * does what the handlers of a server start for the requests that it gets.
  *
  * @example
  * ```ts
- * const left = leftovers();
- * await runMyGateway();
- * expect(await left.settled()).toEqual([]);
+ * const left = await leftovers(async () => {
+ *   const gateway = await startGateway();
+ *   await gateway.close();
+ * });
+ * assert.deepEqual(left, []);
  * ```
  */
-export function leftovers(): Leftovers {
-  const before = countHandles();
-  const now = (): string[] => {
-    const left: string[] = [];
-    for (const [kind, count] of countHandles()) {
-      const extra = count - (before.get(kind) ?? 0);
-      if (extra > 0) left.push(`${extra} ${kind}`);
-    }
-    return left;
-  };
-  return {
-    now,
-    settled: async (graceMs = GRACE_MS) => {
-      const deadline = systemClock.now() + graceMs;
-      let left = now();
-      // Bound: the deadline. The timer of this wait has fired by the time of each look.
-      while (left.length > 0 && systemClock.now() < deadline) {
-        await new Promise<void>((resolve) => {
-          systemClock.setTimeout(resolve, LOOK_EVERY_MS);
-        });
-        left = now();
-      }
-      return left;
+export async function leftovers(
+  run: () => unknown,
+  { graceMs = GRACE_MS }: { readonly graceMs?: number } = {},
+): Promise<Leftover[]> {
+  const course = new AsyncLocalStorage<true>();
+  const started = new Map<number, Started>();
+  const hook = createHook({
+    init: (id, type, trigger, resource) => {
+      const kind = KINDS.get(type);
+      if (kind === undefined) return;
+      // A socket that a server accepts is in nobody's course; what triggered it is the server.
+      if (course.getStore() === undefined && !started.has(trigger)) return;
+      const startedAt = new Error(`a ${kind} was started here`).stack ?? '';
+      started.set(id, { kind, startedAt, resource: new WeakRef(resource) });
     },
-  };
+    destroy: (id) => {
+      started.delete(id);
+    },
+  }).enable();
+  try {
+    await course.run(true, async () => run());
+    const deadline = systemClock.now() + graceMs;
+    // Bound: the deadline. What this wait starts is outside of the course.
+    while (alive(started).length > 0 && systemClock.now() < deadline) await pause();
+    return alive(started).map(({ kind, startedAt }) => ({ kind, startedAt }));
+  } finally {
+    hook.disable();
+  }
 }
 
-function countHandles(): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const kind of process.getActiveResourcesInfo()) {
-    if (WATCHED.includes(kind)) counts.set(kind, (counts.get(kind) ?? 0) + 1);
-  }
-  return counts;
-}
+const alive = (started: ReadonlyMap<number, Started>): Started[] =>
+  [...started.values()].filter(({ resource }) => {
+    const found = resource.deref();
+    return found !== undefined && found.hasRef?.() !== false;
+  });
+
+const pause = (): Promise<void> =>
+  new Promise((resolve) => {
+    systemClock.setTimeout(resolve, LOOK_EVERY_MS);
+  });

@@ -105,31 +105,35 @@ async function callOnce(
   }
 }
 
+/** One call, what it came to, a close in time, and nothing heard of the pool after it. */
+async function callAndClose(name: HttpName, outcome: Outcome): Promise<void> {
+  const server = closing(await hostileServer(name));
+  const connectTimeoutMs = outcome === OPEN_TIMED_OUT ? SHORT_MS : LONG_MS;
+  const pool = closing(new SessionPool({ ...options, connectTimeoutMs }));
+  const timeout = outcome === TIMED_OUT ? SHORT_MS : LONG_MS;
+  expect(await callOnce(pool, server, timeout)).toMatchObject(outcome);
+  if (name.startsWith('get-')) await until(() => server.count('GET') > 0);
+
+  const { opened } = pool.stats().totals;
+  const startedAt = performance.now();
+  const report = await pool.close();
+  expect(performance.now() - startedAt).toBeLessThan(CLOSE_TIMEOUT_MS + 250 + LAG_MS);
+  expect(report).toMatchObject({ abandoned: 0, closed: report.sessions });
+  expect(opened).toBe(outcome['code'] === 'OPEN_FAILED' ? 0 : 1);
+  expect(report.unterminated).toBe(UNTERMINATED.includes(name) ? 1 : 0);
+
+  await until(() => server.openSockets === 0);
+  const { length } = server.requests;
+  await pause(WATCH_MS);
+  expect([server.requests.length, server.openSockets]).toEqual([length, 0]);
+  expect(server.strayed).toHaveLength(0);
+  await server.close();
+}
+
 describe('a pool against a server named', () => {
   test.each(Object.entries(OUTCOMES))('%s', async (name, outcome) => {
-    const left = leftovers();
-    const server = closing(await hostileServer(name as HttpName));
-    const connectTimeoutMs = outcome === OPEN_TIMED_OUT ? SHORT_MS : LONG_MS;
-    const pool = closing(new SessionPool({ ...options, connectTimeoutMs }));
-    const timeout = outcome === TIMED_OUT ? SHORT_MS : LONG_MS;
-    expect(await callOnce(pool, server, timeout)).toMatchObject(outcome);
-    if (name.startsWith('get-')) await until(() => server.count('GET') > 0);
-
-    const { opened } = pool.stats().totals;
-    const startedAt = performance.now();
-    const report = await pool.close();
-    expect(performance.now() - startedAt).toBeLessThan(CLOSE_TIMEOUT_MS + 250 + LAG_MS);
-    expect(report).toMatchObject({ abandoned: 0, closed: report.sessions });
-    expect(opened).toBe(outcome['code'] === 'OPEN_FAILED' ? 0 : 1);
-    expect(report.unterminated).toBe(UNTERMINATED.includes(name) ? 1 : 0);
-
-    await until(() => server.openSockets === 0);
-    const { length } = server.requests;
-    await pause(WATCH_MS);
-    expect([server.requests.length, server.openSockets]).toEqual([length, 0]);
-    expect(server.strayed).toHaveLength(0);
-    await server.close();
-    expect(await left.settled()).toEqual([]);
+    const left = await leftovers(() => callAndClose(name as HttpName, outcome));
+    expect(left).toEqual([]);
   });
 
   test('each of those there are, but for the SSE transport', () => {
