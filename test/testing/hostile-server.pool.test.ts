@@ -142,6 +142,13 @@ describe('a pool against a server named', () => {
   });
 });
 
+test('a pool that nobody closes is told of: the sockets of its session', async () => {
+  const server = closing(await hostileServer('never-ends'));
+  const pool = closing(new SessionPool(options));
+  const left = await leftovers(() => pool.acquire({ url: server.url }), { graceMs: 0 });
+  expect(left.map(({ kind }) => kind)).toContain('socket');
+});
+
 describe('an idle session', () => {
   test.each(['get-ends-at-once', 'get-retry-overflow', 'get-flaps-then-hangs'] as const)(
     'causes no reconnect storm: %s',
