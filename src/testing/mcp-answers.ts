@@ -116,7 +116,7 @@ export function answerTo({ message: { id, method, params } }: LoopbackExchange):
 }
 
 /** Answers with one JSON body. */
-export function answerJson(
+function answerJson(
   { response }: LoopbackExchange,
   message: object,
   headers: Readonly<Record<string, string>> = {},
