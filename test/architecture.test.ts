@@ -158,6 +158,37 @@ test('time comes from clock.ts alone', () => {
   expect(forbiddenImports((_file, from) => /^(node:)?(timers|perf_hooks)/.test(from))).toEqual([]);
 });
 
+test('nothing outside of testing/ knows the testing kit, not even its types', () => {
+  const outsiders = sources.filter((file) => !isIn(file.path, 'testing'));
+  expect(outsiders.length).toBeGreaterThan(50);
+  expect(
+    offenders((file) => file.imports.some(({ from }) => isIn(from, 'testing')), outsiders),
+  ).toEqual([]);
+});
+
+test('testing/ loads itself, the clock and node: neither the pool, the SDK, undici nor a package', () => {
+  const mayLoad = (from: string) =>
+    isIn(from, 'testing') || from === 'src/clock.ts' || from.startsWith('node:');
+  expect(forbiddenImports((file, from) => isIn(file.path, 'testing') && !mayLoad(from))).toEqual(
+    [],
+  );
+  expect(loadedBy('src/testing/index.ts')).toEqual(
+    new Set([
+      ...['src/clock.ts', 'node:async_hooks', 'node:crypto', 'node:http'],
+      ...sources.filter((file) => isIn(file.path, 'testing')).map((file) => file.path),
+    ]),
+  );
+});
+
+test('only testing/ listens on a port; its manual clock alone takes a turn past clock.ts', () => {
+  const servers = /^node:(http|http2|https|net|tls)$/;
+  const isTesting = (file: SourceFile) => isIn(file.path, 'testing');
+  expect(forbiddenImports((file, from) => servers.test(from) && !isTesting(file))).toEqual([]);
+  // Taken from the global object, so that runners that fake timers can't stop the clock.
+  const named = offenders((file) => /\bsetImmediate\b/.test(codeOf(file)));
+  expect(named).toEqual(['src/clock.ts', 'src/testing/manual-clock.ts']);
+});
+
 test('AbortSignal.any, which leaks on a long-lived signal, is used nowhere', () => {
   expect(offenders((file) => callsOn(file, 'AbortSignal', 'any'))).toEqual([]);
 });
@@ -216,6 +247,19 @@ test('the checks themselves see what they ban, and are not fooled by names and c
   );
   expect(globalsUsed(innocent, new Set(['setTimeout', 'Date']))).toEqual([]);
 });
+
+/** All that importing the module at `path` loads, by imports of values that are not on demand. */
+function loadedBy(path: string): Set<string> {
+  const loaded = new Set([path]);
+  for (const each of loaded) {
+    const { imports = [] } = sources.find((file) => file.path === each) ?? {};
+    for (const { from, ofValues, onDemand } of imports) if (ofValues && !onDemand) loaded.add(from);
+  }
+  return loaded;
+}
+
+/** The text of `file` without its comments. */
+const codeOf = (file: SourceFile): string => file.text.replace(/\/\/.*|\/\*[\s\S]*?\*\//g, '');
 
 /** Whether `file` reads `owner.member`. */
 function callsOn(file: SourceFile, owner: string, member: string): boolean {

@@ -1,5 +1,6 @@
 // What a pool keeps of circuits: no more than it must, for no longer than it must.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, test, vi } from 'vitest';
 import type { Gate, GatedKey } from '../src/breaker-gate.ts';
 import { Breakers } from '../src/breakers.ts';
@@ -10,7 +11,6 @@ import { noTotals } from '../src/observe/metrics.ts';
 import { Outbox } from '../src/observe/outbox.ts';
 import type { KeyId } from '../src/policy/session-key.ts';
 import { as, BOB } from './support/breaker-fixture.ts';
-import { ManualClock } from './support/manual-clock.ts';
 import { makePool, type Outcome, targetOf, watch } from './support/pool-fixture.ts';
 
 const MEMORY_MS = 60_000;

@@ -1,11 +1,11 @@
 // Trouble out of band is counted always and told at most once a second (P8, P6).
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import type { PoolEvent } from '../src/observe/events.ts';
 import { noTotals } from '../src/observe/metrics.ts';
 import { Outbox } from '../src/observe/outbox.ts';
 import { TroubleReporter } from '../src/observe/trouble-reporter.ts';
-import { ManualClock } from './support/manual-clock.ts';
 
 test('a flood of troubles is counted in full and told once a second, with how many', async () => {
   const clock = new ManualClock();

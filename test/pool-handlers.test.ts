@@ -2,10 +2,10 @@
 // an answer that can be sent, and the pool goes on as before (Invariant I10).
 
 import type { JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { FakeClient, FakeSession } from 'mcp-session-pool/testing';
 import { expect, test, vi } from 'vitest';
 import type { ConnectContext, Connector } from '../src/connect/connector.ts';
 import type { SessionPoolOptions } from '../src/options.ts';
-import type { FakeClient, FakeSession } from './support/gated-connector.ts';
 import { makePool, type PoolFixture, TARGET, targetOf } from './support/pool-fixture.ts';
 
 type Handler = NonNullable<SessionPoolOptions['onRequest']>;

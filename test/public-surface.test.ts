@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import * as surface from 'mcp-session-pool';
+import * as testing from 'mcp-session-pool/testing';
 import * as surface2 from 'mcp-session-pool/v2';
 import { expect, test } from 'vitest';
 import { nodesOf, readSources, type SyntaxNode } from './support/source-files.ts';
@@ -57,18 +58,97 @@ test('the entry for SDK 2 exports these values and no others', () => {
   ]);
 });
 
+test('the testing kit exports these values and no others', () => {
+  expect(Object.keys(testing).sort()).toEqual([
+    'HOSTILE_SERVERS',
+    'ManualClock',
+    'deafFetch',
+    'floodBody',
+    'gatedConnector',
+    'hostileServer',
+    'hungBody',
+    'hungConnector',
+    'leftovers',
+    'recordEvents',
+  ]);
+});
+
+test('the testing kit exports these types', () => {
+  expect(typesOf('src/testing/index.ts')).toMatchInlineSnapshot(`
+    [
+      "AnsweredCall",
+      "EventOf",
+      "EventRecorder",
+      "FakeClient",
+      "FakeSession",
+      "Gate",
+      "GateChooser",
+      "GatedConnector",
+      "GatedConnectorOptions",
+      "Gates",
+      "HostileServer",
+      "HostileServerInfo",
+      "HostileServerName",
+      "HostileServerOptions",
+      "Leftover",
+      "MakeBody",
+      "PeerCall",
+      "RecordedCall",
+      "SeenMessage",
+      "SeenRequest",
+      "SyncGate",
+    ]
+  `);
+});
+
+test('the names of hostile servers are stable', () => {
+  expect(literalsOf('src/testing/hostile-names.ts', 'HostileServerName')).toMatchInlineSnapshot(`
+    [
+      "refuses-connections",
+      "resets-connections",
+      "black-hole",
+      "initialized-unanswered",
+      "accepted-never-ends",
+      "bad-session-id",
+      "unauthorized",
+      "forbidden",
+      "rate-limited",
+      "unavailable",
+      "redirects-elsewhere",
+      "answers-html",
+      "error-never-ends",
+      "get-ends-at-once",
+      "get-retry-overflow",
+      "get-never-answers",
+      "get-flaps-then-hangs",
+      "get-floods",
+      "get-endless-line",
+      "never-ends",
+      "call-unanswered",
+      "call-cut",
+      "call-reset",
+      "call-accepted",
+      "call-garbage",
+      "call-floods",
+      "call-endless-line",
+      "resume-refused",
+      "resume-never-ends",
+      "keeps-stream-open",
+      "duplicate-answers",
+      "wrong-ids",
+      "session-forgotten",
+      "session-forgotten-400",
+      "delete-unanswered",
+      "asks-nobody",
+      "sse-no-endpoint",
+      "sse-drops",
+      "sse-retry-zero",
+    ]
+  `);
+});
+
 test('the package exports these types', () => {
-  const index = sources.find((file) => file.path === 'src/index.ts');
-  const names: string[] = [];
-  for (const node of index === undefined ? [] : nodesOf(index.tree)) {
-    if (node.type !== 'ExportNamedDeclaration') continue;
-    for (const each of node['specifiers'] as SyntaxNode[]) {
-      if (node['exportKind'] === 'type' || each['exportKind'] === 'type') {
-        names.push((each['exported'] as { name: string }).name);
-      }
-    }
-  }
-  expect(names.sort()).toMatchInlineSnapshot(`
+  expect(typesOf('src/index.ts')).toMatchInlineSnapshot(`
     [
       "AcquireOptions",
       "AcquirePhase",
@@ -235,6 +315,7 @@ test('the package has two entries, in ESM, with types, and one module with a sid
     exports: {
       '.': { types: './dist/index.d.ts', default: './dist/index.js' },
       './v2': { types: './dist/v2/index.d.ts', default: './dist/v2/index.js' },
+      './testing': { types: './dist/testing/index.d.ts', default: './dist/testing/index.js' },
       './package.json': './package.json',
     },
     sideEffects: ['./dist/host-fetch-guard.js', './src/host-fetch-guard.ts'],
@@ -248,6 +329,21 @@ test('the first import of the package keeps the host fetch on its own dispatcher
     expect(index?.imports[0]).toMatchObject({ from: 'src/host-fetch-guard.ts', ofValues: true });
   }
 });
+
+/** The types that an entry exports, in alphabetical order. */
+function typesOf(entry: string): string[] {
+  const index = sources.find((file) => file.path === entry);
+  const names: string[] = [];
+  for (const node of index === undefined ? [] : nodesOf(index.tree)) {
+    if (node.type !== 'ExportNamedDeclaration') continue;
+    for (const each of node['specifiers'] as SyntaxNode[]) {
+      if (node['exportKind'] === 'type' || each['exportKind'] === 'type') {
+        names.push((each['exported'] as { name: string }).name);
+      }
+    }
+  }
+  return names.sort();
+}
 
 function declaration(path: string, name: string): SyntaxNode {
   const tree = sources.find((file) => file.path === path)?.tree;

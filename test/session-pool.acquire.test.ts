@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest';
 import type { AcquireTimeoutError, OpenError } from '../src/errors.ts';
 import { CountedController } from './support/counted-signal.ts';
-import { runMicrotasks } from './support/manual-clock.ts';
+import { runMicrotasks } from './support/microtasks.ts';
 import { type FakeLease, makePool, TARGET, targetOf, watch } from './support/pool-fixture.ts';
 
 describe('acquire', () => {

@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { CountedController } from './support/counted-signal.ts';
-import { runMicrotasks } from './support/manual-clock.ts';
+import { runMicrotasks } from './support/microtasks.ts';
 import { makePool, TARGET, targetOf, watch } from './support/pool-fixture.ts';
 
 const NOTHING = { opening: 0, probing: 0, idle: 0, leased: 0, closing: 0 };

@@ -1,9 +1,9 @@
 // Idle sessions are asked in the background whether they are still there: when, how many at once,
 // and what becomes of those that are not. Time is the test's.
 
+import type { GatedConnector } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import type { PoolEvent } from '../src/observe/events.ts';
-import type { GatedConnector } from './support/gated-connector.ts';
 import { makePool, TARGET, targetOf, watch } from './support/pool-fixture.ts';
 
 const KEEP_ALIVE = { keepAliveMs: 10_000, idleTimeoutMs: Number.POSITIVE_INFINITY };

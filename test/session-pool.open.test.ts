@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from 'vitest';
 import type { OpenError } from '../src/errors.ts';
-import { runMicrotasks } from './support/manual-clock.ts';
+import { runMicrotasks } from './support/microtasks.ts';
 import { makePool, TARGET, watch } from './support/pool-fixture.ts';
 
 describe('a failed open', () => {

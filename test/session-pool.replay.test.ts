@@ -1,11 +1,11 @@
 // use, when its session is lost: when work runs a second time, and when it must not. On fakes: the
 // connection says what may be replayed, `live/replay.test.ts` shows that real ones say it rightly.
 
+import type { FakeClient } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import { SessionLostError } from '../src/errors.ts';
 import type { UseOptions } from '../src/use.ts';
-import type { FakeClient } from './support/gated-connector.ts';
-import { runMicrotasks } from './support/manual-clock.ts';
+import { runMicrotasks } from './support/microtasks.ts';
 import { makePool, type PoolFixture, TARGET, watch } from './support/pool-fixture.ts';
 
 /** What a transport threw. */

@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { CountedController } from './support/counted-signal.ts';
-import { runMicrotasks } from './support/manual-clock.ts';
+import { runMicrotasks } from './support/microtasks.ts';
 import { type FakeLease, makePool, TARGET, watch } from './support/pool-fixture.ts';
 
 const never = (): Promise<never> => new Promise(() => undefined);

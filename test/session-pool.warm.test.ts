@@ -1,10 +1,10 @@
 // Sessions opened ahead of use: how many, within which bounds, what ends the wait, and what it leaves
 // to others. Time is the test's.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import { OpenError } from '../src/errors.ts';
 import { CountedController } from './support/counted-signal.ts';
-import { ManualClock } from './support/manual-clock.ts';
 import { makePool, TARGET, targetOf, watch } from './support/pool-fixture.ts';
 
 /** Leaps by 100 ms before a certain look at it. */

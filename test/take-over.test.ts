@@ -1,8 +1,8 @@
 // What a connector gives is foreign: whatever its members do, teardown and close go on.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import { SessionPool } from '../src/session-pool.ts';
-import { ManualClock } from './support/manual-clock.ts';
 import { makePool, targetOf, watch } from './support/pool-fixture.ts';
 
 const MEMBERS = ['client', 'transport', 'fence', 'terminate', 'sever', 'giveBack', 'lost'] as const;

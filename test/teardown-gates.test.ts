@@ -2,10 +2,10 @@
 // combination of how a peer may open, be fenced, terminate and close, on a manual clock. The model
 // below says to the millisecond when each rung begins and how it ends; a failure prints the gates.
 
+import type { FakeSession, Gate, Gates, PeerCall, SyncGate } from 'mcp-session-pool/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CloseReport } from '../src/closing.ts';
 import type { PoolEvent, RungResult, TeardownOutcome } from '../src/observe/events.ts';
-import type { FakeSession, Gate, Gates, PeerCall, SyncGate } from './support/gated-connector.ts';
 import { makePool, type PoolFixture, TARGET, watch } from './support/pool-fixture.ts';
 
 const CLOSE_TIMEOUT_MS = 5_000;

@@ -1,12 +1,12 @@
 // Teardown beyond single gates: many at once, the limit of 256 DELETEs, an event loop that lags, and
 // peers that settle when nobody waits any more.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import type { Connection } from '../src/connect/connector.ts';
 import { Loss } from '../src/loss.ts';
 import type { TeardownOutcome } from '../src/observe/events.ts';
 import { TeardownCrew } from '../src/teardown-crew.ts';
-import { ManualClock } from './support/manual-clock.ts';
 import { makePool, type PoolFixture, TARGET, targetOf, watch } from './support/pool-fixture.ts';
 
 const CLOSE_TIMEOUT_MS = 5_000;

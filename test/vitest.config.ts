@@ -12,6 +12,7 @@ const config: ViteUserConfig = defineConfig({
     alias: [
       { find: /^mcp-session-pool$/, replacement: fromRoot('src/index.ts') },
       { find: /^mcp-session-pool\/v2$/, replacement: fromRoot('src/v2/index.ts') },
+      { find: /^mcp-session-pool\/testing$/, replacement: fromRoot('src/testing/index.ts') },
     ],
   },
   // Node 20 and 22 cannot parse `await using`.

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { createTransportConnector, SessionPool } from 'mcp-session-pool';
-import { answerByRpc } from '../support/deaf-fetch.ts';
+import { deafFetch } from 'mcp-session-pool/testing';
 import { type Facts, reportAtExit } from './exit-report.ts';
 
 /** After what the close itself leaves to do, and for how long. */
@@ -70,7 +70,7 @@ async function closeFlooded(): Promise<void> {
     });
   const connect = createTransportConnector(
     ({ fetch }) => new StreamableHTTPClientTransport(new URL(url), { fetch, reconnectionOptions }),
-    { fetch: answerByRpc({ GET: flood }) },
+    { fetch: deafFetch({ GET: flood }) },
   );
   const pool = new SessionPool({ closeTimeoutMs: 2_000 });
   let heard = 0;

@@ -3,8 +3,8 @@
 
 import { setImmediate as turn } from 'node:timers/promises';
 import { CreateMessageRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { deafFetch } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
-import { answerByRpc } from '../support/deaf-fetch.ts';
 import { connectClient, type FencedClient } from '../support/fenced-client.ts';
 import { eventOf, until } from '../support/raw-server.ts';
 
@@ -29,7 +29,7 @@ describe('row 2b: bodies that never end, held by somebody else', () => {
         cancel: () => new Promise(() => {}),
       });
     for (let n = 0; n < sessions; n += 1) {
-      const fetch = answerByRpc({ GET: hung, 'tools/call': hung });
+      const fetch = deafFetch({ GET: hung, 'tools/call': hung });
       const each = await connectClient(new URL('http://127.0.0.1:1/mcp'), { fenced, fetch });
       const call = each.client.callTool({ name: 'hang' }).catch(() => 'rejected');
       await turn();
@@ -58,7 +58,7 @@ describe('row 2b: bodies that never end, held by somebody else', () => {
     const held: unknown[] = [];
     const hung = (signal: AbortSignal): ReadableStream<Uint8Array> =>
       new ReadableStream({ start: (controller) => void held.push(controller, signal) });
-    const fetch = answerByRpc({ 'tools/call': hung });
+    const fetch = deafFetch({ 'tools/call': hung });
     const url = new URL('http://127.0.0.1:1/mcp');
     const { fence, close } = await connectClient(url, { fetch, limit: 1_000 });
     const post = (message: object) =>
@@ -93,7 +93,7 @@ describe('row 10b: a flood over a fetch that ignores aborts', () => {
           else controller.close();
         },
       });
-    const fetch = answerByRpc({ GET: flood });
+    const fetch = deafFetch({ GET: flood });
     const url = new URL('http://127.0.0.1:1/mcp');
     const each: FencedClient = await connectClient(url, {
       fenced,

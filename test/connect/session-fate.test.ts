@@ -1,9 +1,9 @@
 // What failed sends do to a session: worn or lost, asked or not, and what calls in flight hear.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, it, vi } from 'vitest';
 import { SessionLostError } from '../../src/errors.ts';
 import { lendOver } from '../support/link-leases.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 import { openLink, type ScriptedTransport, settle } from '../support/scripted-transport.ts';
 
 const failing = (details: object): Error => Object.assign(new Error('HTTP'), details);

@@ -1,9 +1,9 @@
 // OAuth as requests of a transport meet it: which are sent again, how often, with what, and what
 // becomes of a sign-in. The flows themselves: `authorization.test.ts`.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import { SessionPool } from '../../src/session-pool.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryOAuthProvider } from '../support/memory-oauth-provider.ts';
 import { type OAuthServer, startOAuthServer } from '../support/oauth-server.ts';
 import {

@@ -1,11 +1,11 @@
 // The end of a transport, at every stage and against every kind of server: sends settle, sockets are
 // gone, nothing is sent or told afterwards. And the DELETE before it.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { Agent } from 'undici';
 import { describe, expect, test, vi } from 'vitest';
 import { SessionPool } from '../../src/session-pool.ts';
 import { startByteServer } from '../support/byte-server.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 import {
   answerInitialize,
   beginEvents,

@@ -2,10 +2,10 @@
 // call, whether the session is gone, the status, the beginning of the body, when to come back.
 
 import type { Socket } from 'node:net';
+import { ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import { answerOf, startByteServer, writeInParts } from '../support/byte-server.ts';
 import { lend } from '../support/http-sessions.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 import {
   answerJson,
   beginEvents,

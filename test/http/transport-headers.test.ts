@@ -1,9 +1,9 @@
 // What the requests of a transport carry: the protocol's own headers, which nobody can set, and the
 // caller's, whatever the function that gives them does.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, test, vi } from 'vitest';
 import type { HeaderRecord } from '../../src/target.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 import {
   answerInitialize,
   answerJson,

@@ -1,8 +1,8 @@
 // The notification stream of a transport: when it is asked for, how often again, what the server may
 // answer, how much it may send while nobody listens, and who is told.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, test, vi } from 'vitest';
-import { ManualClock } from '../support/manual-clock.ts';
 import type { RawHandlers } from '../support/raw-server.ts';
 import { beginEvents, eventOf, pause, type RawExchange, until } from '../support/raw-server.ts';
 import { useSessions } from '../support/session-fixture.ts';

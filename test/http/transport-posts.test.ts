@@ -2,9 +2,9 @@
 // each with a deadline, and the last words of a teardown.
 
 import { ListRootsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import { lend } from '../support/http-sessions.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 import {
   beginEvents,
   eventOf,

@@ -1,9 +1,9 @@
 // Streams of calls that end before their response, but named an event to resume from: when they are
 // asked for again, with what, and when that is given up.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import { lend, textOf } from '../support/http-sessions.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 import {
   beginEvents,
   eventOf,

@@ -3,9 +3,9 @@
 
 import { setImmediate as turn } from 'node:timers/promises';
 import { SessionPool } from 'mcp-session-pool';
+import { deafFetch } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import { countedTarget } from '../support/custom-targets.ts';
-import { answerByRpc } from '../support/deaf-fetch.ts';
 import { eventOf, pause, until } from '../support/raw-server.ts';
 
 const URL_OF_NOBODY = new URL('http://127.0.0.1:1/mcp');
@@ -26,7 +26,7 @@ test('transports and clients are collected though their bodies are held by someb
       start: (controller) => void held.push(controller, signal),
       cancel: () => new Promise(() => {}),
     });
-  const fetch = answerByRpc({ GET: hung, 'tools/call': hung });
+  const fetch = deafFetch({ GET: hung, 'tools/call': hung });
   const { target, transports } = countedTarget(context, URL_OF_NOBODY, { fetch });
   const references: WeakRef<object>[] = [];
   const codes: unknown[] = [];
@@ -72,7 +72,7 @@ function flood(state: { isOn: boolean; pulled: number }): ReadableStream<Uint8Ar
 // Row 10b.
 test('no handler runs and no byte is read after the close of a pool that was flooded', async (context) => {
   const state = { isOn: true, pulled: 0 };
-  const fetch = answerByRpc({ GET: () => flood(state) });
+  const fetch = deafFetch({ GET: () => flood(state) });
   const { target } = countedTarget(context, URL_OF_NOBODY, { fetch });
   const pool = new SessionPool({ capabilities: { sampling: {} }, closeTimeoutMs: 2_000 });
   let handled = 0;
@@ -95,7 +95,7 @@ test('no handler runs and no byte is read after the close of a pool that was flo
 // Promise P3: what a server streams into an idle session has a bound.
 test('a session that is flooded while nobody leases it is lost, and the flood ends', async (context) => {
   const state = { isOn: true, pulled: 0 };
-  const fetch = answerByRpc({ GET: () => flood(state) });
+  const fetch = deafFetch({ GET: () => flood(state) });
   const { target } = countedTarget(context, URL_OF_NOBODY, { fetch });
   const pool = new SessionPool({ closeTimeoutMs: 2_000 });
   (await pool.acquire(target)).release();

@@ -22,6 +22,9 @@ try {
   check('ESM: imports, pools, closes, leaves nothing, spares the host fetch', () =>
     mustSucceed(process.execPath, ['esm.mjs']),
   );
+  check('ESM: the testing kit loads apart, misbehaves as told, leaves nothing', () =>
+    mustSucceed(process.execPath, ['testing.mjs']),
+  );
   check('CommonJS: require gives the same exports', () =>
     mustSucceed(process.execPath, ['require.cjs']),
   );
@@ -60,6 +63,7 @@ function packAndInstall() {
 
 function checkContents(files) {
   const wanted = ['dist/index.js', 'dist/index.d.ts', 'dist/index.d.ts.map', 'src/index.ts'];
+  wanted.push('dist/testing/index.js', 'dist/testing/index.d.ts', 'src/testing/index.ts');
   wanted.push('dist/host-fetch-guard.js', 'src/host-fetch-guard.ts', 'LICENSE', 'package.json');
   const missing = wanted.filter((path) => !files.includes(path));
   const allowed = /^(dist|src)\/|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;

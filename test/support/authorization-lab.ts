@@ -2,11 +2,11 @@
 // expired, and requests that are challenged.
 
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
+import { ManualClock } from 'mcp-session-pool/testing';
 import { expect } from 'vitest';
 import { Authorization, type ChallengeHistory } from '../../src/http/authorization.ts';
 import { type DispatcherHold, Dispatchers } from '../../src/http/dispatchers.ts';
 import type { ProviderFlows } from '../../src/http/provider-flows.ts';
-import { ManualClock } from './manual-clock.ts';
 import { MemoryOAuthProvider } from './memory-oauth-provider.ts';
 import { type OAuthServer, startOAuthServer } from './oauth-server.ts';
 

@@ -1,13 +1,18 @@
 // A pool on a manual clock over a gated connector, with its events: what most tests of the heart
 // start from.
 
+import {
+  type FakeClient,
+  type GatedConnector,
+  type Gates,
+  gatedConnector,
+  ManualClock,
+} from 'mcp-session-pool/testing';
 import type { Lease } from '../../src/lease.ts';
 import type { PoolEvent } from '../../src/observe/events.ts';
 import type { SessionPoolOptions } from '../../src/options.ts';
 import { SessionPool } from '../../src/session-pool.ts';
 import type { HttpTarget, SessionTarget } from '../../src/target.ts';
-import { type FakeClient, GatedConnector, type Gates } from './gated-connector.ts';
-import { ManualClock } from './manual-clock.ts';
 
 export type FakeLease = Lease<FakeClient>;
 
@@ -34,7 +39,7 @@ export function makePool(
   random: () => number = () => 0.5,
 ): PoolFixture {
   const { gates = {}, clock = new ManualClock(), ...rest } = options;
-  const connector = new GatedConnector(clock);
+  const connector = gatedConnector({ clock });
   connector.gates = gates;
   const events: PoolEvent[] = [];
   const pool = new SessionPool<FakeClient>(

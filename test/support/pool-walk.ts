@@ -1,13 +1,18 @@
 // One random walk over a pool: seeded operations, and after each the invariants I1-I9 of design
 // section 4, told from `stats()` and from what the fakes have seen. Used by `random-walk.test.ts`.
 
+import {
+  type FakeClient,
+  type FakeSession,
+  gatedConnector,
+  ManualClock,
+} from 'mcp-session-pool/testing';
 import { expect } from 'vitest';
 import { SessionPoolError } from '../../src/errors.ts';
 import type { PoolEvent } from '../../src/observe/events.ts';
 import { SessionPool } from '../../src/session-pool.ts';
 import { CountedController } from './counted-signal.ts';
-import { type FakeClient, type FakeSession, GatedConnector } from './gated-connector.ts';
-import { ManualClock, runMicrotasks } from './manual-clock.ts';
+import { runMicrotasks } from './microtasks.ts';
 import { type FakeLease, watch } from './pool-fixture.ts';
 import { Dice } from './random.ts';
 import { type Asked, type Group, gatesOf, groupsOf, openErrorOf, WalkBooks } from './walk-books.ts';
@@ -44,7 +49,7 @@ interface Held {
 export class PoolWalk {
   readonly #dice: Dice;
   readonly #clock = new ManualClock();
-  readonly #connector = new GatedConnector(this.#clock);
+  readonly #connector = gatedConnector({ clock: this.#clock });
   readonly #pool: SessionPool<FakeClient>;
   readonly #books: WalkBooks;
   readonly #groups: readonly Group[];

@@ -1,13 +1,12 @@
 // What a random walk knows of its pool beside `stats()`, and the invariants I1-I7 as checks over it.
 // I8 and the order of grants are checked by the walk itself, where leases arrive.
 
+import type { FakeClient, FakeSession, Gates, ManualClock } from 'mcp-session-pool/testing';
 import type { PoolEvent } from '../../src/observe/events.ts';
 import type { KeyStats, PoolStats } from '../../src/observe/metrics.ts';
 import type { SessionPool } from '../../src/session-pool.ts';
 import type { HttpTarget, SessionTarget } from '../../src/target.ts';
 import type { CountedController } from './counted-signal.ts';
-import type { FakeClient, FakeSession, Gates } from './gated-connector.ts';
-import type { ManualClock } from './manual-clock.ts';
 import type { FakeLease, Outcome } from './pool-fixture.ts';
 import type { Dice } from './random.ts';
 

@@ -1,8 +1,8 @@
 // The fakes keep the port's contract, so that what the heart's tests show holds for real connections.
 
-import { describeConnection } from './connection-contract.ts';
-import { makePool, TARGET } from './pool-fixture.ts';
-import { testSettings } from './session-settings.ts';
+import { describeConnection } from '../support/connection-contract.ts';
+import { makePool, TARGET } from '../support/pool-fixture.ts';
+import { testSettings } from '../support/session-settings.ts';
 
 describeConnection('the gated connector', async () => {
   const { connector, clock } = makePool();
