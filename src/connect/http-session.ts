@@ -150,11 +150,10 @@ export class HttpSession implements Connection<Client> {
       aborts: this.#shared.aborts,
       onRequest,
       onNotification,
+      // `false` is the caller's word that there is to be none.
+      ...(this.#target.notifications !== false && { onListening: () => this.#transport.listen() }),
     });
     this.#lent.set(client, transport);
-    // `notifications: false` is the caller's word that there is to be none.
-    const listens = onRequest !== undefined || onNotification !== undefined;
-    if (listens && this.#target.notifications !== false) this.#transport.listen();
     return client;
   }
 

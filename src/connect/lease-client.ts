@@ -3,18 +3,25 @@
 
 import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import type { AnySchema, SchemaOutput } from '@modelcontextprotocol/sdk/server/zod-compat.js';
+import type {
+  AnyObjectSchema,
+  AnySchema,
+  SchemaOutput,
+} from '@modelcontextprotocol/sdk/server/zod-compat.js';
 import type {
   NotificationOptions,
+  RequestHandlerExtra,
   RequestOptions,
 } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import type {
   ClientNotification,
   ClientRequest,
+  ClientResult,
   Implementation,
   InitializeResult,
   Notification,
   Request,
+  Result,
   ServerCapabilities,
 } from '@modelcontextprotocol/sdk/types.js';
 import type { AbortFanout } from '../abort-fanout.ts';
@@ -35,6 +42,8 @@ export interface LeaseClientOptions {
   readonly aborts: AbortFanout;
   readonly onRequest?: ServerRequestHandler | undefined;
   readonly onNotification?: ServerNotificationHandler | undefined;
+  /** The borrower has begun to listen to what the server sends by itself. May be called often. */
+  readonly onListening?: (() => void) | undefined;
 }
 
 /**
@@ -48,6 +57,7 @@ export class LeaseClient extends Client {
   readonly #lease: LeaseTransport;
   readonly #handshake: InitializeResult;
   readonly #aborts: AbortFanout;
+  readonly #onListening: (() => void) | undefined;
   /** Settles when the local handshake is over. `undefined` from then on. */
   #connecting: Promise<void> | undefined;
 
@@ -57,7 +67,9 @@ export class LeaseClient extends Client {
     this.#lease.hasCloseListener = () => this.onclose !== undefined;
     this.#handshake = options.handshake as InitializeResult;
     this.#aborts = options.aborts;
-    const { onRequest, onNotification } = options;
+    const { onRequest, onNotification, onListening } = options;
+    this.#onListening = onListening;
+    if (onRequest || onNotification) onListening?.();
     if (onRequest) {
       this.fallbackRequestHandler = async (request, { signal }) => onRequest(request, { signal });
     }
@@ -103,6 +115,25 @@ export class LeaseClient extends Client {
     return super.getInstructions() ?? this.#handshake.instructions;
   }
 
+  override setRequestHandler<T extends AnyObjectSchema>(
+    requestSchema: T,
+    handler: (
+      request: SchemaOutput<T>,
+      extra: RequestHandlerExtra<ClientRequest | Request, ClientNotification | Notification>,
+    ) => ClientResult | Result | Promise<ClientResult | Result>,
+  ): void {
+    super.setRequestHandler(requestSchema, handler);
+    if (#listens in this) this.#listens();
+  }
+
+  override setNotificationHandler<T extends AnyObjectSchema>(
+    notificationSchema: T,
+    handler: (notification: SchemaOutput<T>) => void | Promise<void>,
+  ): void {
+    super.setNotificationHandler(notificationSchema, handler);
+    if (#listens in this) this.#listens();
+  }
+
   override request<T extends AnySchema>(
     request: ClientRequest | Request,
     resultSchema: T,
@@ -144,5 +175,10 @@ export class LeaseClient extends Client {
     const gone = this.#lease.gone();
     if (gone !== undefined) throw gone;
     await super.notification(notification, options);
+  }
+
+  /** Not there yet when the SDK's own constructor sets its handlers: those are no sign of interest. */
+  #listens(): void {
+    if (this.#lease.gone() === undefined) this.#onListening?.();
   }
 }

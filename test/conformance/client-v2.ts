@@ -10,10 +10,10 @@ import {
   StreamableHTTPClientTransport,
 } from '@modelcontextprotocol/client';
 import { type Connector, SessionPool } from 'mcp-session-pool';
-import { runScenarioProcess } from './scenario-process.ts';
+import { CONNECT_TIMEOUT_MS, runScenarioProcess } from './scenario-process.ts';
 
 await runScenarioProcess(({ url, context }) => {
-  const pool = new SessionPool<Client>();
+  const pool = new SessionPool<Client>({ connectTimeoutMs: CONNECT_TIMEOUT_MS });
   const connect =
     (authProvider: OAuthClientProvider | undefined): Connector<Client> =>
     async () => {
@@ -29,6 +29,7 @@ await runScenarioProcess(({ url, context }) => {
       return { client, transport };
     };
   return {
+    pool,
     context,
     use: (work, provider) =>
       pool.use(
@@ -57,6 +58,5 @@ await runScenarioProcess(({ url, context }) => {
         privateKey: private_key_pem,
         algorithm: signing_algorithm,
       }),
-    close: () => pool.close(),
   };
 });

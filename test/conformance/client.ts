@@ -8,15 +8,17 @@ import {
 } from '@modelcontextprotocol/sdk/client/auth-extensions.js';
 import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { SessionPool } from 'mcp-session-pool';
-import { runScenarioProcess } from './scenario-process.ts';
+import { CONNECT_TIMEOUT_MS, runScenarioProcess } from './scenario-process.ts';
 
 await runScenarioProcess(({ url, context }) => {
   const pool = new SessionPool({
     clientInfo: { name: 'mcp-session-pool-conformance', version: '0.0.0' },
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
     // The SDK fills what an answer leaves out with the defaults that the server named.
     capabilities: { elicitation: { form: { applyDefaults: true } } },
   });
   return {
+    pool,
     context,
     use: (work, provider) =>
       pool.use(
@@ -42,6 +44,5 @@ await runScenarioProcess(({ url, context }) => {
         privateKey: private_key_pem,
         algorithm: signing_algorithm,
       }),
-    close: () => pool.close(),
   };
 });

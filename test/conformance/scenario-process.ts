@@ -3,17 +3,23 @@
 
 import { type Lender, playScenario, type ScenarioContext } from './scenarios.ts';
 
+/** The suite starts all its scenarios at once: on a small machine an open takes its time. */
+export const CONNECT_TIMEOUT_MS = 60_000;
+
 /** What the suite said. */
 export interface ScenarioOrder {
   readonly url: string;
   readonly context: ScenarioContext;
-  /** The protocol revision that the server will speak. */
-  readonly revision: string;
 }
 
-/** Plays the scenario that this process was started for, then `close`s. */
+/** How a pool is closed, whichever clients it lends. */
+interface ClosingPool {
+  close(): Promise<{ readonly abandoned: number }>;
+}
+
+/** Plays the scenario that this process was started for, and closes the pool. */
 export async function runScenarioProcess(
-  makeLender: (order: ScenarioOrder) => Lender & { close(): Promise<{ abandoned: number }> },
+  makeLender: (order: ScenarioOrder) => Lender & { readonly pool: ClosingPool },
 ): Promise<void> {
   const { MCP_CONFORMANCE_SCENARIO: name, MCP_CONFORMANCE_CONTEXT: context } = process.env;
   const url = process.argv[2];
@@ -21,12 +27,11 @@ export async function runScenarioProcess(
   const lender = makeLender({
     url,
     context: context === undefined ? {} : (JSON.parse(context) as ScenarioContext),
-    revision: process.env['MCP_CONFORMANCE_PROTOCOL_VERSION'] ?? '',
   });
-  try {
-    await playScenario(name, lender);
-  } finally {
-    const { abandoned } = await lender.close();
-    if (abandoned > 0) throw new Error(`${abandoned} sessions were abandoned`);
-  }
+  const [played, closed] = [
+    await Promise.allSettled([playScenario(name, lender)]),
+    await lender.pool.close(),
+  ];
+  for (const outcome of played) if (outcome.status === 'rejected') throw outcome.reason;
+  if (closed.abandoned > 0) throw new Error(`${closed.abandoned} sessions were abandoned`);
 }
