@@ -177,7 +177,7 @@ export class LeaseClient extends Client {
     await super.notification(notification, options);
   }
 
-  /** Not there yet when the SDK's own constructor sets its handlers: those are no sign of interest. */
+  /** Not there yet when the SDK's constructor sets its own handlers, which nobody asked for. */
   #listens(): void {
     if (this.#lease.gone() === undefined) this.#onListening?.();
   }
