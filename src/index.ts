@@ -15,6 +15,7 @@ export type {
   ServerRequestContext,
   ServerRequestHandler,
   SessionHandlers,
+  SessionSettings,
 } from './connect/connector.ts';
 export { createFence, type Fence, type FenceOptions } from './connect/fence.ts';
 export type { StreamEnd } from './connect/fenced-request.ts';

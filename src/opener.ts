@@ -9,6 +9,7 @@ import type {
   Connection,
   Connector,
   SessionHandlers,
+  SessionSettings,
 } from './connect/connector.ts';
 import { type DoubtingKey, doubtSiblings, wearOut } from './doubt.ts';
 import { type CircuitOpenError, OpenError } from './errors.ts';
@@ -28,6 +29,7 @@ import type { PoolHost } from './pool-host.ts';
 import { type QueueKey, refuse } from './queue.ts';
 import { Session } from './session.ts';
 import { headersOf, tellsOfServer, verdictOf } from './session-headers.ts';
+import { sessionSettings } from './session-settings.ts';
 import type { SessionTarget } from './target.ts';
 import { Waiter } from './waiter.ts';
 
@@ -140,7 +142,7 @@ export class Opener<C> implements GatedKey {
       // A target that brings its own connector is opened by that one.
       connector: 'connect' in target ? (target.connect as Connector<C>) : host.connector,
       target,
-      context: this.#contextOf(session),
+      context: this.#contextOf(session, sessionSettings(this.#key, target)),
       controller,
       timeoutMs: host.options.connectTimeoutMs,
       clock: host.clock,
@@ -162,10 +164,11 @@ export class Opener<C> implements GatedKey {
   }
 
   /** A method of its own, so that what the session keeps for life does not hold the caller. */
-  #contextOf(session: Session<C>): Omit<ConnectContext, 'signal'> {
+  #contextOf(session: Session<C>, settings: SessionSettings): Omit<ConnectContext, 'signal'> {
     return {
       ...this.#handlers,
       key: this.#key.label,
+      settings,
       headers: headersOf(session, () => this.newestTarget),
       worn: () => wearOut(this.#key, session),
       throttled: (retryAfterMs) => this.#throttled(session, retryAfterMs),

@@ -84,10 +84,8 @@ export class SessionPool<C = Client> {
       connector:
         resolved.connector ??
         (createDefaultConnector({
-          ...resolved,
-          clock,
-          random,
-          onTrouble: (key, error) => troubles.report(key, error),
+          dispatcher: resolved.dispatcher,
+          connectTimeoutMs: resolved.connectTimeoutMs,
           onStreamSlowed: (key, waitMs) =>
             outbox.emit({ type: 'stream-slowed', key, server: serverOf(key), waitMs }),
         }) as Connector<never>),

@@ -97,6 +97,7 @@ test('the package exports these types', () => {
       "SessionPoolEnvironment",
       "SessionPoolErrorCode",
       "SessionPoolOptions",
+      "SessionSettings",
       "SessionTarget",
       "StdioTarget",
       "StreamEnd",

@@ -1,12 +1,15 @@
 // The port through which the pool opens sessions. Tests, custom transports and other SDKs plug in
 // here. The heart of the pool knows sessions only as `Connection`s: no SDK, no sockets.
 
-import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import type { Client, ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
 import type {
+  ClientCapabilities,
+  Implementation,
   JSONRPCNotification,
   JSONRPCRequest,
   Result,
 } from '@modelcontextprotocol/sdk/types.js';
+import type { Clock } from '../clock.ts';
 import type { HeaderRecord, SessionTarget } from '../target.ts';
 
 /** What the handler of a server's request is told beside it. */
@@ -53,6 +56,32 @@ export interface SessionHandlers {
 }
 
 /**
+ * What the pool's options and the target make of every session of one key. Durations are in ms;
+ * `SessionPoolOptions` says what each means.
+ */
+export interface SessionSettings {
+  /** To be sent with `initialize`: the target's, else the pool's. */
+  readonly clientInfo: Implementation;
+  /** To be sent with `initialize`: the target's, else the pool's. */
+  readonly capabilities: ClientCapabilities;
+  /** For the clients of leases. */
+  readonly clientOptions: Omit<ClientOptions, 'capabilities'>;
+  /** A session of the key is lent to one lease at a time. */
+  readonly exclusive: boolean;
+  /** There is one session, of one downstream session. */
+  readonly affine: boolean;
+  readonly maxMessageBytes: number;
+  readonly connectTimeoutMs: number;
+  readonly closeTimeoutMs: number;
+  readonly probeTimeoutMs: number;
+  /** The pool's own time and chance, which tests control. */
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Tells of trouble out of band: transport errors, and what handlers threw. Never throws. */
+  readonly onTrouble: (error: unknown) => void;
+}
+
+/**
  * What a connector is told beside the target. The handlers in it are the pool's own: where there is
  * one, somebody listens, and a session that needs a stream for what the server sends opens it.
  */
@@ -64,6 +93,7 @@ export interface ConnectContext extends SessionHandlers {
   readonly signal: AbortSignal;
   /** Opaque id of the session's key, safe to log. Equal keys may share caches. */
   readonly key: string;
+  readonly settings: SessionSettings;
   /**
    * The newest target headers seen for this key: what traffic without a lease (initialize, probe,
    * DELETE, stream reopening) carries. Ask anew for every request: tokens rotate.

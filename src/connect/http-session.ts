@@ -2,19 +2,16 @@
 // transport beneath it, and the four rungs of its end.
 
 import '../host-fetch-guard.ts';
-import type { Client, ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
-import type { Implementation } from '@modelcontextprotocol/sdk/types.js';
+import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { againstSignal } from '../against-signal.ts';
 import { StreamableHttpTransport } from '../http/streamable-http-transport.ts';
 import type { HttpMessageExtra } from '../http/transport-options.ts';
 import type { Replay } from '../policy/failure.ts';
 import type { HttpTarget } from '../target.ts';
-import type { ConnectContext, Connection, LeaseContext } from './connector.ts';
+import type { ConnectContext, Connection, LeaseContext, SessionSettings } from './connector.ts';
 import { statusOf } from './failure-of.ts';
 import type { HttpShared } from './http-connector.ts';
-import { LeaseClient } from './lease-client.ts';
-import type { LeaseTransport } from './lease-transport.ts';
-import type { ValidatorsHold } from './schema-validators.ts';
+import { LentClients } from './lent-clients.ts';
 import type { OriginOf } from './server-messages.ts';
 import { SessionLink } from './session-link.ts';
 
@@ -29,35 +26,26 @@ const ABANDON_MS = 1_000;
 export class HttpSession implements Connection<Client> {
   readonly #target: HttpTarget;
   readonly #shared: HttpShared;
-  readonly #clientInfo: Implementation;
-  /** For the clients of leases. */
-  readonly #clientOptions: ClientOptions;
-  readonly #validators: ValidatorsHold;
+  readonly #settings: SessionSettings;
   readonly #transport: StreamableHttpTransport;
   readonly #link: SessionLink;
   /** The pool has a handler of its own for what the server sends. */
   readonly #hasPoolListener: boolean;
-  /** Clients that are lent, and their transports. */
-  readonly #lent = new Map<Client, LeaseTransport>();
+  readonly #lent: LentClients;
   /** When the server last answered, or a lease ended. */
   #aliveAt: number;
   /** Cancels that rung 1 sends. Rung 2 waits for them. */
   #cancels: readonly Promise<void>[] = [];
 
   constructor(target: HttpTarget, context: ConnectContext, shared: HttpShared) {
-    const { options, dispatchers, validators } = shared;
-    const { clock, random, maxMessageBytes, leasesPerSession = 1, onTrouble } = options;
-    const { probeTimeoutMs } = options;
+    const { options, dispatchers } = shared;
+    const { settings } = context;
+    const { clock, random, maxMessageBytes, affine } = settings;
     this.#target = target;
     this.#shared = shared;
     this.#aliveAt = clock.now();
-    this.#validators = validators.hold(context.key);
-    this.#clientInfo = target.clientInfo ?? options.clientInfo;
-    this.#clientOptions = {
-      jsonSchemaValidator: this.#validators.provider,
-      ...options.clientOptions,
-      capabilities: target.capabilities ?? options.capabilities,
-    };
+    this.#settings = settings;
+    this.#lent = new LentClients(context.key, settings, shared);
     this.#transport = new StreamableHttpTransport(
       target.url,
       {
@@ -79,21 +67,21 @@ export class HttpSession implements Connection<Client> {
       },
     );
     this.#link = new SessionLink(this.#transport, {
-      clientInfo: this.#clientInfo,
-      clientOptions: this.#clientOptions,
+      clientInfo: settings.clientInfo,
+      clientOptions: this.#lent.clientOptions,
       clock,
-      exclusive: (target.leasesPerSession ?? leasesPerSession) === 1 && !target.affinity,
+      exclusive: settings.exclusive,
       originOf,
       onFlood: () => this.#transport.onFlood(),
-      onTrouble: (error) => onTrouble?.(context.key, error),
+      onTrouble: settings.onTrouble,
       onWorn: () => context.worn?.(),
       onThrottled: (retryAfterMs) => context.throttled?.(retryAfterMs),
       onRequest: context.onRequest,
       onNotification: context.onNotification,
       isToldAll: true,
-      ...(probeTimeoutMs !== undefined && { probeTimeoutMs }),
+      probeTimeoutMs: settings.probeTimeoutMs,
       // Who asks for an affine session next must not get one that is gone.
-      ...(target.affinity && { graceMs: 0 }),
+      ...(affine && { graceMs: 0 }),
     });
     this.#hasPoolListener = context.onRequest !== undefined || context.onNotification !== undefined;
     this.#link.lost.addEventListener('abort', () => this.#onLost(), { once: true });
@@ -110,11 +98,11 @@ export class HttpSession implements Connection<Client> {
       await this.#abandonOpen(error);
       throw error;
     }
-    const { notifications, affinity } = this.#target;
+    const { notifications } = this.#target;
     const needed =
       this.#hasPoolListener ||
-      this.#clientOptions.listChanged !== undefined ||
-      affinity !== undefined ||
+      this.#lent.clientOptions.listChanged !== undefined ||
+      this.#settings.affine ||
       this.#shared.endpoints.needsStream(this.#endpoint);
     if (notifications ?? needed) this.#transport.listen();
   }
@@ -140,34 +128,20 @@ export class HttpSession implements Connection<Client> {
   }
 
   lend(lease: LeaseContext): Client {
-    const transport = this.#link.attach(lease);
-    const { onRequest, onNotification } = lease;
-    const client = new LeaseClient({
-      transport,
-      clientInfo: this.#clientInfo,
-      clientOptions: this.#clientOptions,
-      handshake: this.#link.handshake,
-      aborts: this.#shared.aborts,
-      onRequest,
-      onNotification,
-      // `false` is the caller's word that there is to be none.
-      ...(this.#target.notifications !== false && { onListening: () => this.#transport.listen() }),
+    // `false` is the caller's word that there is to be none.
+    const mayListen = this.#target.notifications !== false;
+    return this.#lent.lend(this.#link, lease, () => {
+      if (mayListen) this.#transport.listen();
     });
-    this.#lent.set(client, transport);
-    return client;
   }
 
   giveBack(client: Client): 'clean' | 'tainted' {
-    const transport = this.#lent.get(client);
-    this.#lent.delete(client);
-    transport?.end();
-    this.#aliveAt = this.#shared.options.clock.now();
-    return transport?.tainted ? 'tainted' : 'clean';
+    this.#aliveAt = this.#settings.clock.now();
+    return this.#lent.giveBack(client);
   }
 
   replayOf(client: Client, cause: unknown): Replay {
-    const isUnheard = client instanceof LeaseClient && !client.mayHaveExecuted;
-    return isUnheard ? this.#link.fate.replayOf(cause) : 'never';
+    return this.#lent.replayOf(this.#link, client, cause);
   }
 
   probe(signal: AbortSignal): Promise<void> {
@@ -195,9 +169,8 @@ export class HttpSession implements Connection<Client> {
 
   sever(reason: Error): void {
     this.#link.sever(reason);
-    this.#lent.clear();
     this.#transport.sever(reason);
-    this.#validators.release();
+    this.#lent.release();
   }
 
   get #endpoint(): string {
@@ -211,8 +184,8 @@ export class HttpSession implements Connection<Client> {
   }
 
   #onLost(): void {
-    const { options, endpoints } = this.#shared;
-    const now = options.clock.now();
+    const { endpoints } = this.#shared;
+    const now = this.#settings.clock.now();
     if (!this.#isGoneByServer() || now - this.#aliveAt < SILENCE_MS) return;
     endpoints.silentDeath(this.#endpoint, this.#transport.everListened, now);
   }
@@ -220,7 +193,7 @@ export class HttpSession implements Connection<Client> {
   async #abandonOpen(cause: unknown): Promise<void> {
     const reason = new Error('The session could not be opened', { cause });
     this.#transport.fence(reason);
-    const { clock, closeTimeoutMs = 2 * ABANDON_MS } = this.#shared.options;
+    const { clock, closeTimeoutMs } = this.#settings;
     const timer = clock.setTimeout(
       () => this.sever(reason),
       Math.min(ABANDON_MS, closeTimeoutMs / 2),

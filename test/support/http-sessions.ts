@@ -1,14 +1,19 @@
 // Opens real HTTP sessions for tests through the connector, and ends what a test left open.
 
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { systemClock } from '../../src/clock.ts';
-import type { ConnectContext, Connection, LeaseContext } from '../../src/connect/connector.ts';
+import type {
+  ConnectContext,
+  Connection,
+  LeaseContext,
+  SessionSettings,
+} from '../../src/connect/connector.ts';
 import {
   createHttpConnector,
   type HttpConnectorOptions,
 } from '../../src/connect/http-connector.ts';
 import { LeaseReleasedError } from '../../src/errors.ts';
 import type { HeaderRecord, HttpTarget } from '../../src/target.ts';
+import { testSettings } from './session-settings.ts';
 
 /** A session as the port describes it, with everything that HTTP has. */
 export type OpenSession = Required<Omit<Connection, 'sessionId'>> & Pick<Connection, 'sessionId'>;
@@ -24,17 +29,13 @@ export interface TestLease {
 /** Opens sessions and keeps track of them. */
 export class HttpSessions {
   readonly #connect: ReturnType<typeof createHttpConnector>;
+  readonly #settings: Partial<SessionSettings>;
   readonly #open = new Set<OpenSession>();
 
-  constructor(options: Partial<HttpConnectorOptions> = {}) {
-    this.#connect = createHttpConnector({
-      clientInfo: { name: 'test', version: '0.0.0' },
-      capabilities: { elicitation: {}, sampling: {}, roots: { listChanged: true } },
-      maxMessageBytes: 1024 * 1024,
-      clock: systemClock,
-      random: Math.random,
-      ...options,
-    });
+  constructor(options: HttpConnectorOptions & Partial<SessionSettings> = {}) {
+    const { dispatcher, onStreamSlowed, ...settings } = options;
+    this.#settings = settings;
+    this.#connect = createHttpConnector({ dispatcher, onStreamSlowed });
   }
 
   async open(
@@ -45,6 +46,7 @@ export class HttpSessions {
     const session = (await this.#connect(full, {
       signal: new AbortController().signal,
       key: 'key-1',
+      settings: testSettings(full, this.#settings),
       headers: () => (typeof full.headers === 'object' ? full.headers : {}),
       ...context,
     })) as OpenSession;
