@@ -42,8 +42,6 @@ export interface LeaseClientOptions {
   readonly aborts: AbortFanout;
   readonly onRequest?: ServerRequestHandler | undefined;
   readonly onNotification?: ServerNotificationHandler | undefined;
-  /** The borrower has begun to listen to what the server sends by itself. May be called often. */
-  readonly onListening?: (() => void) | undefined;
 }
 
 /**
@@ -57,7 +55,6 @@ export class LeaseClient extends Client {
   readonly #lease: LeaseTransport;
   readonly #handshake: InitializeResult;
   readonly #aborts: AbortFanout;
-  readonly #onListening: (() => void) | undefined;
   /** Settles when the local handshake is over. `undefined` from then on. */
   #connecting: Promise<void> | undefined;
 
@@ -67,9 +64,8 @@ export class LeaseClient extends Client {
     this.#lease.hasCloseListener = () => this.onclose !== undefined;
     this.#handshake = options.handshake as InitializeResult;
     this.#aborts = options.aborts;
-    const { onRequest, onNotification, onListening } = options;
-    this.#onListening = onListening;
-    if (onRequest || onNotification) onListening?.();
+    const { onRequest, onNotification } = options;
+    if (onRequest || onNotification) this.#lease.onListening?.();
     if (onRequest) {
       this.fallbackRequestHandler = async (request, { signal }) => onRequest(request, { signal });
     }
@@ -123,7 +119,8 @@ export class LeaseClient extends Client {
     ) => ClientResult | Result | Promise<ClientResult | Result>,
   ): void {
     super.setRequestHandler(requestSchema, handler);
-    if (#listens in this) this.#listens();
+    // Not there yet when the SDK's constructor sets its own handlers, which nobody asked for.
+    if (#lease in this) this.#lease.onListening?.();
   }
 
   override setNotificationHandler<T extends AnyObjectSchema>(
@@ -131,7 +128,7 @@ export class LeaseClient extends Client {
     handler: (notification: SchemaOutput<T>) => void | Promise<void>,
   ): void {
     super.setNotificationHandler(notificationSchema, handler);
-    if (#listens in this) this.#listens();
+    if (#lease in this) this.#lease.onListening?.();
   }
 
   override request<T extends AnySchema>(
@@ -175,10 +172,5 @@ export class LeaseClient extends Client {
     const gone = this.#lease.gone();
     if (gone !== undefined) throw gone;
     await super.notification(notification, options);
-  }
-
-  /** Not there yet when the SDK's constructor sets its own handlers, which nobody asked for. */
-  #listens(): void {
-    if (this.#lease.gone() === undefined) this.#onListening?.();
   }
 }

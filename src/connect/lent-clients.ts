@@ -49,10 +49,11 @@ export class LentClients {
 
   /**
    * A fresh client for `lease`, usable at once. Its borrower listens to what the server sends by
-   * itself as soon as there is a handler: then `onListening` is called, maybe often.
+   * itself as soon as there is a handler: `onListening` is called for each.
    */
   lend(link: SessionLink, lease: LeaseContext, onListening?: () => void): Client {
     const transport = link.attach(lease);
+    transport.onListening = onListening;
     const client = new LeaseClient({
       transport,
       clientInfo: this.#settings.clientInfo,
@@ -61,7 +62,6 @@ export class LentClients {
       aborts: this.#aborts,
       onRequest: lease.onRequest,
       onNotification: lease.onNotification,
-      onListening,
     });
     this.#lent.set(client, transport);
     return client;

@@ -1,5 +1,5 @@
-// `@modelcontextprotocol/server-everything` over Streamable HTTP, as a child process. It would listen
-// on all interfaces; a module loaded before it makes that 127.0.0.1.
+// `@modelcontextprotocol/server-everything` over HTTP, as a child process. It would listen on all
+// interfaces; a module loaded before it makes that 127.0.0.1.
 
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -31,9 +31,12 @@ export interface EverythingServer {
 }
 
 /** Starts it on `port`; 0: any. */
-export async function startEverythingServer(port = 0): Promise<EverythingServer> {
+export async function startEverythingServer(
+  port = 0,
+  transport: 'streamableHttp' | 'sse' = 'streamableHttp',
+): Promise<EverythingServer> {
   const preload = `data:text/javascript,${encodeURIComponent(LOOPBACK)}`;
-  const child = fork(SERVER, ['streamableHttp'], {
+  const child = fork(SERVER, [transport], {
     execArgv: ['--import', preload],
     env: { ...process.env, PORT: String(port) },
     // It logs every request.
@@ -44,7 +47,7 @@ export async function startEverythingServer(port = 0): Promise<EverythingServer>
   const [actual] = (await Promise.race([once(child, 'message'), early])) as [number];
   early.catch(() => {});
   return {
-    url: `http://127.0.0.1:${actual}/mcp`,
+    url: `http://127.0.0.1:${actual}/${transport === 'sse' ? 'sse' : 'mcp'}`,
     port: actual,
     close: async () => {
       child.kill('SIGKILL');
