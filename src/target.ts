@@ -53,8 +53,8 @@ export interface HttpTarget extends Scope {
   readonly headers?: HeaderSource;
   /**
    * Keeps a notification stream (GET) open while the session lives. Default: only when someone
-   * listens (`onNotification` or `onRequest` of a lease or of the pool,
-   * `clientOptions.listChanged`), and always with `affinity`.
+   * listens (`onNotification` or `onRequest` of a lease or of the pool, a handler set on the client
+   * of a lease, `clientOptions.listChanged`), and always with `affinity`.
    */
   readonly notifications?: boolean;
 }

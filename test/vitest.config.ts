@@ -19,7 +19,7 @@ const config: ViteUserConfig = defineConfig({
   oxc: { target: 'es2023' },
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/.build/**'],
+    exclude: ['test/.build/**', '**/node_modules/**'],
     setupFiles: ['test/support/guard.ts'],
     pool: 'forks',
     maxWorkers: 2,

@@ -132,13 +132,11 @@ export class HttpSession<C = Client> implements Connection<C> {
   }
 
   lend(lease: LeaseContext): C {
-    const client = this.#lent.lend(this.#link, lease);
-    const { onRequest, onNotification } = lease;
-    if (this.#link.isSessionless) return client;
-    // `notifications: false` is the caller's word that there is to be none.
-    const listens = onRequest !== undefined || onNotification !== undefined;
-    if (listens && this.#target.notifications !== false) this.#transport.listen();
-    return client;
+    // `false` is the caller's word that there is to be none, and a server without sessions has none.
+    const mayListen = this.#target.notifications !== false && !this.#link.isSessionless;
+    return this.#lent.lend(this.#link, lease, () => {
+      if (mayListen) this.#transport.listen();
+    });
   }
 
   giveBack(client: C): 'clean' | 'tainted' {

@@ -2,18 +2,25 @@
 // made, and dead for good once the lease has ended. Sits on a lease transport; knows no session.
 
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import type { AnySchema, SchemaOutput } from '@modelcontextprotocol/sdk/server/zod-compat.js';
+import type {
+  AnyObjectSchema,
+  AnySchema,
+  SchemaOutput,
+} from '@modelcontextprotocol/sdk/server/zod-compat.js';
 import type {
   NotificationOptions,
+  RequestHandlerExtra,
   RequestOptions,
 } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import type {
   ClientNotification,
   ClientRequest,
+  ClientResult,
   Implementation,
   InitializeResult,
   Notification,
   Request,
+  Result,
   ServerCapabilities,
 } from '@modelcontextprotocol/sdk/types.js';
 import type { AbortFanout } from '../abort-fanout.ts';
@@ -84,6 +91,26 @@ export class LeaseClient extends Client implements LentClient {
 
   override getInstructions(): string | undefined {
     return super.getInstructions() ?? this.#handshake.instructions;
+  }
+
+  override setRequestHandler<T extends AnyObjectSchema>(
+    requestSchema: T,
+    handler: (
+      request: SchemaOutput<T>,
+      extra: RequestHandlerExtra<ClientRequest | Request, ClientNotification | Notification>,
+    ) => ClientResult | Result | Promise<ClientResult | Result>,
+  ): void {
+    super.setRequestHandler(requestSchema, handler);
+    // Not there yet when the SDK's constructor sets its own handlers, which nobody asked for.
+    if (#lease in this) this.#lease.onListening?.();
+  }
+
+  override setNotificationHandler<T extends AnyObjectSchema>(
+    notificationSchema: T,
+    handler: (notification: SchemaOutput<T>) => void | Promise<void>,
+  ): void {
+    super.setNotificationHandler(notificationSchema, handler);
+    if (#lease in this) this.#lease.onListening?.();
   }
 
   override request<T extends AnySchema>(

@@ -63,6 +63,11 @@ export class LeaseTransport implements Transport, Lane {
   readonly headers: AskHeaders | undefined;
   /** Whether somebody wants to hear of the lane's end even if it ends with nothing to clear. */
   hasCloseListener: () => boolean = () => true;
+  /**
+   * The borrower listens to what the server sends by itself. Called for each handler. Dropped at
+   * the end, with the link.
+   */
+  onListening?: (() => void) | undefined;
   readonly setProtocolVersion?: (version: string) => void;
 
   readonly #options: Omit<LeaseTransportOptions, 'link'>;
@@ -191,6 +196,7 @@ export class LeaseTransport implements Transport, Lane {
   #letGo(link: Link, end: SessionEnd, hadCalls: boolean): void {
     this.#end = end;
     this.#link = undefined;
+    this.onListening = undefined;
     if (this.#sending.size > 0) {
       const gone = endedInFlight(this.#options.endedWith(), end);
       for (const reject of this.#sending) reject(gone);

@@ -57,9 +57,13 @@ export class LentClients<C = Client> {
     return this.#lent.size;
   }
 
-  /** A fresh client for `lease`, usable at once. */
-  lend(link: SessionLink, lease: LeaseContext): C {
+  /**
+   * A fresh client for `lease`, usable at once. Its borrower listens to what the server sends by
+   * itself as soon as there is a handler: `onListening` is called for each.
+   */
+  lend(link: SessionLink, lease: LeaseContext, onListening?: () => void): C {
     const transport = link.attach(lease);
+    transport.onListening = onListening;
     const client = this.#line.createClient({
       transport,
       clientInfo: this.#settings.clientInfo,
@@ -72,6 +76,7 @@ export class LentClients<C = Client> {
       onNotification: lease.onNotification,
     });
     this.#lent.set(client, transport);
+    if (lease.onRequest ?? lease.onNotification) onListening?.();
     return client;
   }
 

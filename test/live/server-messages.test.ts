@@ -331,6 +331,19 @@ describe('on an exclusive session', () => {
     },
   );
 
+  test('a handler set on the client of a lease opens the stream that it is asked over', async () => {
+    const server = await serve();
+    const pool = newPool();
+    const [borrower] = await borrow(pool, server, 1);
+    await streamIsOpen(server);
+    expect(await borrower!.ask('ask-aside')).toBe(true);
+    // A word of the target's against it counts more.
+    const target = { url: server.url, identity: 'bob', notifications: false };
+    const silent = new Borrower(await pool.acquire(target));
+    expect(await silent.ask('ask')).toBe(true);
+    expect(server.count('GET')).toBe(1);
+  });
+
   test('while nobody leases it, the pool answers what it is asked', async () => {
     const server = await serve();
     const onRequest = vi.fn<NonNullable<SessionPoolOptions['onRequest']>>(() => ({
