@@ -3,7 +3,7 @@
 // Results pass as they are: a gateway has no business with what is in them. Knows no HTTP.
 
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import {
   type Implementation,
@@ -49,7 +49,6 @@ export interface RelayOptions {
   readonly outside: Outside;
 }
 
-type Server = McpServer['server'];
 type Extra = Parameters<NonNullable<Server['fallbackRequestHandler']>>[1];
 
 /** Sending to a client that is leaving fails; its session ends for other reasons than that. */
@@ -74,7 +73,8 @@ export class Relay {
     this.#hasOwnSession = options.target.affinity !== undefined;
     const { serverInfo, capabilities, instructions } = options.offer;
     const said = instructions === undefined ? {} : { instructions };
-    const { server } = new McpServer(serverInfo, {
+    // Not `McpServer`: that one answers by itself what is to be asked upstream.
+    const server = new Server(serverInfo, {
       capabilities,
       ...said,
       jsonSchemaValidator: NO_VALIDATOR,
