@@ -13,6 +13,7 @@ import {
   startGateway,
   startUpstream,
   tokenOf,
+  userConfig,
 } from '../support/gateway-fixture.ts';
 import { textOf } from '../support/http-sessions.ts';
 import type { TestMcpServer } from '../support/mcp-server.ts';
@@ -107,7 +108,7 @@ describe('the door', () => {
       headers: headers as Record<string, string>,
     });
     expect(answer.status).toBe(status);
-    expect(JSON.parse(answer.text)).toMatchObject({ jsonrpc: '2.0', error: { code: /./ } && {} });
+    expect(JSON.parse(answer.text)).toMatchObject({ error: { code: expect.any(Number) } });
     if (status === 401) expect(answer.headers['www-authenticate']).toMatch(/^Bearer /);
     expect(world.upstream.seen).toEqual([]);
     expect((await health(world.origin)).downstreamSessions).toBe(0);
@@ -139,17 +140,11 @@ describe('the door', () => {
     const world = await start();
     expect((await send(`${world.origin}/none/mcp`)).status).toBe(404);
     expect((await send(`${world.origin}/constructor/mcp`)).status).toBe(404);
-    const { users } = { users: [{ ...(await withoutMain()) }] };
-    const strict = await start({ more: { users } });
+    const strict = await start({ more: { users: [userConfig('ada', ['other'])] } });
     expect((await open(strict)).status).toBe(403);
     expect(strict.upstream.seen).toEqual([]);
   });
 });
-
-const withoutMain = async (): Promise<unknown> => {
-  const { userConfig } = await import('../support/gateway-fixture.ts');
-  return userConfig('ada', ['other']);
-};
 
 describe('sessions of others', () => {
   test('are unknown: to another user, and at the path of another server', async () => {
@@ -255,7 +250,7 @@ describe('an upstream server that fails', () => {
 
   test('in mid-call leaves an error that says what is known of the call', async () => {
     const world = await start();
-    const { client, sessionId } = await join(world, 'ada');
+    const { client } = await join(world, 'ada');
     const call = client.callTool({ name: 'hang' });
     const failed = expect(call).rejects.toMatchObject({
       message: expect.not.stringContaining('127.0.0.1'),
@@ -264,7 +259,6 @@ describe('an upstream server that fails', () => {
     await until(() => world.upstream.count('tools/call') === 1);
     await world.upstream.close();
     await failed;
-    expect(sessionId).toEqual(expect.any(String));
   });
 
   test('and forgets the session ends the downstream one: its state is gone', async () => {

@@ -126,7 +126,6 @@ describe('what the upstream server offers', () => {
     expect(through).toMatchObject({ code: -32_602, message: expect.stringContaining('not found') });
     expect(through).toEqual(alone);
   });
-  });
 
   test('what the gateway does not let through is an unknown method, and stays here', async () => {
     const world = await start();

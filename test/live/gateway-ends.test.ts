@@ -1,0 +1,160 @@
+// How sessions of the example gateway end: told so, left alone, or left behind by a client that is
+// gone. Whichever way, the upstream session ends with them, and nothing stays in the gateway.
+
+import { once } from 'node:events';
+import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { expect, test } from 'vitest';
+import { startChild } from '../support/child-process.ts';
+import { closeAfterEach } from '../support/closing.ts';
+import {
+  connect,
+  type Downstream,
+  type DownstreamOptions,
+  health,
+  type RunningGateway,
+  startGateway,
+  startUpstream,
+  tokenOf,
+} from '../support/gateway-fixture.ts';
+import { textOf } from '../support/http-sessions.ts';
+import type { TestMcpServer } from '../support/mcp-server.ts';
+import { pause, until } from '../support/raw-server.ts';
+
+const closing = closeAfterEach();
+
+interface World extends RunningGateway {
+  readonly upstream: TestMcpServer;
+  join(options?: DownstreamOptions): Promise<Downstream>;
+}
+
+async function start(limits: Readonly<Record<string, number>> = {}): Promise<World> {
+  const upstream = closing(await startUpstream(['ada']));
+  const servers = { main: { url: upstream.url } };
+  const running = closing(await startGateway({ users: ['ada'], servers, limits }));
+  return {
+    ...running,
+    upstream,
+    join: async (options) => closing(await connect(running.origin, 'ada', options)),
+  };
+}
+
+/** Nothing is left of any session, here or upstream. */
+async function allGone({ origin, upstream }: World): Promise<void> {
+  await until(() => upstream.sessions.size === 0);
+  for (;;) {
+    const { downstreamSessions, openResponses, upstreamSessions } = await health(origin);
+    const left = Object.values(upstreamSessions).reduce((sum, each) => sum + each, 0);
+    // The response that tells is open itself.
+    if (downstreamSessions + left === 0 && openResponses === 1) return;
+    await pause(10);
+  }
+}
+
+test('a DELETE ends the session, its calls and its upstream session', async () => {
+  const world = await start();
+  const { client, transport } = await world.join();
+  const call = client.callTool({ name: 'hang' });
+  call.catch(() => {});
+  await until(() => world.upstream.count('tools/call') === 1);
+  await transport.terminateSession();
+  await until(() => world.upstream.aborted.length === 1);
+  await allGone(world);
+  await client.close();
+  expect(world.upstream.count('DELETE')).toBe(1);
+  await expect(call).rejects.toThrow();
+});
+
+test('a session without a request for too long ends, and one with a call under way does not', async () => {
+  const world = await start({ sessionIdleMs: 400 });
+  const [busy, idle] = [await world.join(), await world.join()];
+  const call = busy.client.callTool({ name: 'slow', arguments: { ms: 1_200 } });
+  await until(() => world.upstream.sessions.size === 1);
+  await expect(idle.client.callTool({ name: 'count' })).rejects.toMatchObject({ code: 404 });
+  expect(textOf(await call)).toBe('after 1200');
+  await allGone(world);
+  expect(world.upstream.count('DELETE')).toBe(2);
+});
+
+test('a client that closes without a word is waited for, and may come back', async () => {
+  const world = await start();
+  const gone = await world.join();
+  await until(() => world.upstream.count('GET') === 1);
+  await gone.client.close();
+  await allGone(world);
+  // One whose stream was cut comes back in time, as those of the SDK do after a second.
+  const patient = await start({ vanishGraceMs: 60_000 });
+  const { client } = await patient.join();
+  expect(textOf(await client.callTool({ name: 'count' }))).toBe('1');
+  await until(async () => (await health(patient.origin)).openResponses === 2);
+  const { transport } = client as unknown as { transport: { _abortController: AbortController } };
+  transport._abortController.abort();
+  await until(async () => (await health(patient.origin)).openResponses === 1);
+  expect((await health(patient.origin)).downstreamSessions).toBe(1);
+});
+
+test('a client that is killed in mid-call leaves nothing', async () => {
+  const world = await start();
+  const { child, ended } = startChild('gateway-client', `${world.origin}/main/mcp`, tokenOf('ada'));
+  await once(child, 'message');
+  await until(() => world.upstream.count('tools/call') === 1);
+  child.kill('SIGKILL');
+  expect((await ended).code).toBeNull();
+  // At once: the call. After the grace: the session.
+  await until(() => world.upstream.aborted.length === 1);
+  await allGone(world);
+  expect(world.upstream.count('DELETE')).toBe(1);
+});
+
+test('a client that is killed while it is asked something leaves no question open', async () => {
+  const world = await start();
+  let asked = 0;
+  const { client } = await world.join({
+    capabilities: { elicitation: {} },
+    prepare: (each) => {
+      each.setRequestHandler(ElicitRequestSchema, () => {
+        asked += 1;
+        return new Promise(() => {});
+      });
+    },
+  });
+  client.callTool({ name: 'elicit', arguments: { name: 'x' } }).catch(() => {});
+  await until(() => asked === 1);
+  await client.close();
+  await allGone(world);
+  // The upstream server was told that nobody answers: it waits for nothing.
+  const answers = world.upstream.seen.filter(
+    ({ httpMethod, method, id }) =>
+      httpMethod === 'POST' && method === undefined && id !== undefined,
+  );
+  expect(answers).toHaveLength(1);
+});
+
+test('a client that leaves while its session opens leaves nothing', async () => {
+  const world = await start();
+  const controllers = Array.from({ length: 20 }, () => new AbortController());
+  const body = JSON.stringify({
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'initialize',
+    params: {
+      protocolVersion: '2025-06-18',
+      capabilities: {},
+      clientInfo: { name: 'x', version: '1' },
+    },
+  });
+  const headers = {
+    authorization: `Bearer ${tokenOf('ada')}`,
+    accept: 'application/json, text/event-stream',
+    'content-type': 'application/json',
+  };
+  const opens = controllers.map(({ signal }) =>
+    fetch(`${world.origin}/main/mcp`, { method: 'POST', headers, body, signal }),
+  );
+  const settled = Promise.allSettled(opens);
+  await until(() => world.upstream.count('initialize') > 0);
+  for (const controller of controllers) controller.abort();
+  await settled;
+  await pause(50);
+  await allGone(world);
+  expect(world.upstream.sessions.size).toBe(0);
+});
