@@ -7,7 +7,7 @@ import * as z from 'zod';
 export interface GatewayConfig {
   /** On 127.0.0.1. 0: any. Default: 8808. */
   readonly port: number;
-  /** Names that clients may reach it by, beside its own address: that of a reverse proxy. */
+  /** Host names (no ports) that clients may reach it by, beside its own: a reverse proxy's. */
   readonly allowedHosts: readonly string[];
   /** Web pages that may use it. */
   readonly allowedOrigins: readonly string[];

@@ -48,7 +48,9 @@ async function open(
 }
 
 function createTools(user: string): McpServer {
-  const server = new McpServer({ name, version: '1.0.0' }, { capabilities: { logging: {} } });
+  // Resources come later, and what a server can do is said at the beginning.
+  const capabilities = { logging: {}, resources: { listChanged: true } };
+  const server = new McpServer({ name, version: '1.0.0' }, { capabilities });
   const notes: string[] = [];
   server.registerTool('whoami', { description: 'Who you are to this server.' }, () => say(user));
   server.registerTool(

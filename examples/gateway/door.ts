@@ -22,7 +22,7 @@ export function checkHostAndOrigin(
   { headers: { host, origin } }: IncomingMessage,
   allowed: { readonly hosts: ReadonlySet<string>; readonly origins: ReadonlySet<string> },
 ): void {
-  if (host === undefined || !allowed.hosts.has(host)) throw refuse(403, 'Unknown host');
+  if (!allowed.hosts.has(nameOf(host))) throw refuse(403, 'Unknown host');
   if (origin !== undefined && !allowed.origins.has(origin)) throw refuse(403, 'Unknown origin');
 }
 
@@ -68,6 +68,9 @@ export function sendRefusal(response: ServerResponse, refusal: Refusal, id?: unk
 }
 
 export const methodNotAllowed = (): Refusal => refuse(405, 'Method not allowed');
+
+/** Without its port, which says nothing of whose name it is. */
+const nameOf = (host: string | undefined): string => host?.replace(/:\d*$/, '').toLowerCase() ?? '';
 
 const tooLarge = (): Refusal => refuse(413, 'The message is too large');
 

@@ -48,7 +48,7 @@ export class Gateway {
   readonly #pool: SessionPool;
   readonly #http = createServer((request, response) => this.#onRequest(request, response));
   readonly #open = new Set<ServerResponse>();
-  readonly #allowed = { hosts: new Set<string>(), origins: new Set<string>() };
+  readonly #allowed: { readonly hosts: Set<string>; readonly origins: Set<string> };
   #closing: Promise<CloseReport> | undefined;
 
   constructor(config: GatewayConfig, logger: Logger) {
@@ -57,8 +57,10 @@ export class Gateway {
     this.#users = new Users(config.users);
     this.#sessions = new SessionTable(config.limits);
     this.#http.requestTimeout = BODY_TIMEOUT_MS;
-    this.#allowed.hosts = new Set(config.allowedHosts);
-    this.#allowed.origins = new Set(config.allowedOrigins);
+    this.#allowed = {
+      hosts: new Set(['127.0.0.1', 'localhost', ...config.allowedHosts]),
+      origins: new Set(config.allowedOrigins),
+    };
     this.#pool = new SessionPool({
       clientInfo: { name: 'example-gateway', version: '1.0.0' },
       requireIdentity: true,
@@ -84,7 +86,6 @@ export class Gateway {
     this.#http.listen(this.#config.port, '127.0.0.1');
     await once(this.#http, 'listening');
     const { port } = this.#http.address() as AddressInfo;
-    for (const name of ['127.0.0.1', 'localhost']) this.#allowed.hosts.add(`${name}:${port}`);
     return `http://127.0.0.1:${port}`;
   }
 

@@ -22,11 +22,11 @@ import {
   credentialOf,
   type Downstream,
   type DownstreamOptions,
-  health,
   type RunningGateway,
   startGateway,
   startUpstream,
   tokenOf,
+  untilHealth,
 } from '../support/gateway-fixture.ts';
 import { textOf } from '../support/http-sessions.ts';
 import type { TestMcpServer } from '../support/mcp-server.ts';
@@ -342,9 +342,7 @@ describe('a call that is taken back', () => {
     await until(() => world.upstream.aborted.length === 3);
     expect((await settled).map(({ status }) => status)).toEqual(Array(3).fill('rejected'));
     // One that waits for more responses than its stream and this very question would fail here.
-    await vi.waitFor(async () =>
-      expect(await health(world.origin)).toMatchObject({ openResponses: 2 }),
-    );
+    await untilHealth(world.origin, ({ openResponses }) => openResponses === 2);
     expect(await call(downstream, 'count')).toBe('1');
   });
 });

@@ -2,6 +2,7 @@
 // tokens of their own on both sides, the gateway in this process, and real SDK clients of it.
 
 import { createHash } from 'node:crypto';
+import { get } from 'node:http';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
@@ -12,9 +13,12 @@ import { checkConfig, type UserConfig } from '../../examples/gateway/config.ts';
 import { Gateway } from '../../examples/gateway/gateway.ts';
 import { addAskingTools } from './asking-tools.ts';
 import { startMcpServer, type TestMcpServer, type TestMcpServerOptions } from './mcp-server.ts';
+import { pause } from './raw-server.ts';
 
 /** How long a client that seems to be gone is waited for. */
 export const VANISH_GRACE_MS = 300;
+/** How long anything may take that is waited for. */
+const PATIENCE_MS = 15_000;
 
 export const tokenOf = (user: string): string => `downstream-token-of-${user}`;
 export const credentialOf = (user: string): string => `Bearer upstream-secret-of-${user}`;
@@ -127,6 +131,36 @@ export interface Health {
   readonly totals: Readonly<Record<string, number>>;
 }
 
-export async function health(origin: string): Promise<Health> {
-  return (await (await fetch(`${origin}/healthz`)).json()) as Health;
+/** Asks over a connection of its own, which is gone by the time this settles. */
+export function health(origin: string): Promise<Health> {
+  return new Promise((resolve, reject) => {
+    get(`${origin}/healthz`, { agent: false }, (response) => {
+      let text = '';
+      response.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      response.on('error', reject);
+      response.on('close', () => resolve(JSON.parse(text) as Health));
+    }).on('error', reject);
+  });
 }
+
+/** Settles when `isTrue` of what the gateway tells of itself. */
+export async function untilHealth(
+  origin: string,
+  isTrue: (health: Health) => boolean,
+): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const now = await health(origin);
+    if (isTrue(now)) return;
+    if (performance.now() > deadline) throw new Error(`Still ${JSON.stringify(now)}`);
+    await pause(10);
+  }
+}
+
+/** Nothing is left of any session. The response that tells so is open itself. */
+export const isEmpty = ({ downstreamSessions, upstreamSessions, openResponses }: Health): boolean =>
+  downstreamSessions === 0 &&
+  openResponses === 1 &&
+  Object.values(upstreamSessions).every((count) => count === 0);
