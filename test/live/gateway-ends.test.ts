@@ -2,6 +2,8 @@
 // gone. Whichever way, the upstream session ends with them, and nothing stays in the gateway.
 
 import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { expect, test } from 'vitest';
 import { startChild } from '../support/child-process.ts';
@@ -157,3 +159,53 @@ test('a client that leaves while its session opens leaves nothing', async () => 
   await allGone(world);
   expect(world.upstream.sessions.size).toBe(0);
 });
+
+test('a client that does not read loses notifications, never its answer, and fills no memory', async () => {
+  const COUNT = 1_000;
+  const data = 'x'.repeat(100_000);
+  const upstream = closing(
+    await startUpstream(['ada'], {
+      newServer: () => {
+        const server = new McpServer(
+          { name: 'm', version: '1' },
+          { capabilities: { logging: {} } },
+        );
+        server.registerTool('flood', {}, async ({ sendNotification }) => {
+          const params = { level: 'info' as const, data };
+          for (let n = 0; n < COUNT; n += 1) {
+            await sendNotification({ method: 'notifications/message', params });
+            // So that it is read while it is written.
+            await pause(0);
+          }
+          return { content: [{ type: 'text', text: 'flooded' }] };
+        });
+        return server;
+      },
+    }),
+  );
+  const servers = { main: { url: upstream.url } };
+  const { origin } = closing(await startGateway({ users: ['ada'], servers }));
+  const { sessionId } = closing(await connect(origin, 'ada'));
+  const call = { jsonrpc: '2.0', id: 77, method: 'tools/call', params: { name: 'flood' } };
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const headers = {
+      authorization: `Bearer ${tokenOf('ada')}`,
+      accept: 'application/json, text/event-stream',
+      'content-type': 'application/json',
+      'mcp-session-id': sessionId,
+    };
+    const request = httpRequest(`${origin}/main/mcp`, { method: 'POST', headers, agent: false });
+    request.on('response', resolve).on('error', reject).end(JSON.stringify(call));
+  });
+  response.pause();
+  await untilHealth(origin, ({ totals }) => totals['acquired'] === 2 && totals['released'] === 2);
+  let bytes = 0;
+  let end = '';
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    end = (end + chunk.toString()).slice(-500);
+  }
+  expect(end).toContain('flooded');
+  // What the system's own buffers took; the flood was a hundred million.
+  expect(bytes).toBeLessThan((COUNT * data.length) / 4);
+}, 60_000);

@@ -142,11 +142,8 @@ describe('200 clients that vanish in mid-call', () => {
     'leave upstream sessions closed in time, no handle, an idle CPU, and a gateway that goes on',
     async () => {
       const { upstream, gateway } = await start();
-      // What a gateway costs that nothing ever happened to.
+      // What a gateway costs that nothing ever happens to.
       const calm = await start();
-      // So that both have loaded what they load with their first session.
-      for (const each of [gateway, calm.gateway]) await visit(each.origin, 0);
-      await Promise.all([gateway, calm.gateway].map(({ origin }) => untilHealth(origin, isEmpty)));
       const before = { handles: await handlesOf(gateway), sockets: gateway.sockets() };
 
       const front = closing(await startTcpFront(Number(new URL(gateway.origin).port)));
@@ -174,11 +171,7 @@ describe('200 clients that vanish in mid-call', () => {
 
       await until(() => gateway.sockets() === before.sockets);
       expect(await handlesOf(gateway)).toEqual(before.handles);
-      const [after, idle] = await Promise.all([costOf(gateway), costOf(calm.gateway)]);
-      console.info({ idleAfterMs, goneAfterMs, lagMs: lag.max / 1e6, before, after, idle });
-      // One in a hundred of a core, and a few wake-ups a second: a loop of whatever kind takes more.
-      expect(after.cpuMs).toBeLessThan(idle.cpuMs + WATCH_MS / 100);
-      expect(after.switches).toBeLessThan(idle.switches + (WATCH_MS / 1_000) * 5);
+      await isAsCalmAs(gateway, calm.gateway);
 
       await many((n) => visit(gateway.origin, n));
       await untilHealth(gateway.origin, isEmpty);
@@ -212,6 +205,21 @@ const isHanging = (upstream: TestMcpServer): boolean =>
 
 const handlesOf = async (gateway: GatewayProcess): Promise<string[]> =>
   [...(await gateway.facts()).handles].sort();
+
+/**
+ * Watched up to three times: collecting the garbage of a storm costs once, a loop costs for ever.
+ * One in a hundred of a core and five wake-ups a second are less than any loop takes.
+ */
+async function isAsCalmAs(gateway: GatewayProcess, calm: GatewayProcess): Promise<void> {
+  for (let round = 1; ; round += 1) {
+    const [cost, idle] = await Promise.all([costOf(gateway), costOf(calm)]);
+    const isCalm =
+      cost.cpuMs < idle.cpuMs + WATCH_MS / 100 &&
+      cost.switches < idle.switches + (WATCH_MS / 1_000) * 5;
+    if (isCalm) return;
+    if (round === 3) throw new Error(`Not at rest: ${JSON.stringify({ cost, idle })}`);
+  }
+}
 
 async function costOf(gateway: GatewayProcess): Promise<{ cpuMs: number; switches: number }> {
   const first = await gateway.facts();
