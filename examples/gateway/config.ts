@@ -9,7 +9,7 @@ export interface GatewayConfig {
   readonly port: number;
   /** Host names (no ports) that clients may reach it by, beside its own: a reverse proxy's. */
   readonly allowedHosts: readonly string[];
-  /** Web pages that may use it. */
+  /** Web pages that may use it, through a proxy at their own origin: it sends no CORS headers. */
   readonly allowedOrigins: readonly string[];
   /** By name; each is at the path `/<name>/mcp`. */
   readonly servers: Readonly<Record<string, ServerConfig>>;

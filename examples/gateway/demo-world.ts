@@ -48,7 +48,11 @@ async function startUpstream(
   const users = Object.fromEntries(USERS.map((id) => [credentialOf(id, name), id]));
   const script = fileURLToPath(new URL('./demo-upstream.js', import.meta.url));
   const child: ChildProcess = fork(script, [name, JSON.stringify(users)]);
-  const [port] = (await once(child, 'message')) as [number];
+  const ended = once(child, 'exit').then(() => {
+    throw new Error(`The upstream server ${name} ended before it listened`);
+  });
+  const [port] = (await Promise.race([once(child, 'message'), ended])) as [number];
+  ended.catch(() => {});
   return {
     url: `http://127.0.0.1:${port}/mcp`,
     stop: async () => {

@@ -11,6 +11,7 @@ import type {
   RequestId,
   Result,
 } from '@modelcontextprotocol/sdk/types.js';
+import { badRequest } from './door.ts';
 import { methodNotFound } from './refusals.ts';
 import { Relay, type RelayOptions } from './relay.ts';
 
@@ -53,7 +54,6 @@ export class DownstreamSession {
       isSlow: (id?: RequestId) => this.#isSlow(id),
       forget: (id: RequestId) => this.#forget(id),
     };
-    // A DELETE closes the transport, and that ends the session.
     this.#relay = new Relay({ ...options, outside }, () => this.end());
     this.#idle = setTimeout(() => this.#onIdle(), options.limits.sessionIdleMs);
   }
@@ -99,13 +99,14 @@ export class DownstreamSession {
     this.#hasEnded = true;
     clearTimeout(this.#idle);
     clearTimeout(this.#grace);
+    this.#relay.end();
     this.#options.onEnd();
-    this.#relay.close();
   }
 
   #watch(request: IncomingMessage, response: ServerResponse, message: object | undefined): void {
-    const { method, id } = Object(message) as { method?: string; id?: RequestId };
-    const requestId = method === undefined ? undefined : id;
+    const requestId = requestIdOf(message);
+    // One of the two could not be taken back.
+    if (requestId !== undefined && this.#answers.has(requestId)) throw badRequest('Id in use');
     this.#open.add(response);
     if (requestId !== undefined) this.#answers.set(requestId, response);
     if (request.method === 'GET') this.#stream ??= response;
@@ -114,21 +115,22 @@ export class DownstreamSession {
     response.once('close', () => {
       this.#open.delete(response);
       if (this.#stream === response) this.#stream = undefined;
-      if (requestId !== undefined && this.#answers.get(requestId) === response) {
+      if (requestId !== undefined) {
         this.#answers.delete(requestId);
         // Nobody can read the answer any more: there is no other stream that it could come on.
         if (!response.writableFinished) this.#takeBack(requestId);
       }
-      this.#onResponseOver(!response.writableFinished);
+      if (!this.#hasEnded) this.#onResponseOver(!response.writableFinished);
     });
   }
 
   #onResponseOver(wasCut: boolean): void {
-    if (this.#hasEnded || this.#open.size > 0) return;
-    if (this.isLost) this.end();
-    else if (wasCut) {
+    this.#idle.refresh();
+    // Order: not before the calls that found out have been answered.
+    if (this.isLost && this.#answers.size === 0) this.end();
+    else if (wasCut && this.#open.size === 0) {
       this.#grace = setTimeout(() => this.end(), this.#options.limits.vanishGraceMs);
-    } else this.#idle.refresh();
+    }
   }
 
   #onIdle(): void {
@@ -157,4 +159,9 @@ export class DownstreamSession {
     const response = id === undefined ? this.#stream : this.#answers.get(id);
     return response?.writableNeedDrain === true;
   }
+}
+
+function requestIdOf(message: object | undefined): RequestId | undefined {
+  const { method, id } = Object(message) as { method?: string; id?: RequestId };
+  return method === undefined ? undefined : id;
 }

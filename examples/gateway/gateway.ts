@@ -43,7 +43,7 @@ type Message = Record<string, unknown>;
 export class Gateway {
   readonly #config: GatewayConfig;
   readonly #logger: Logger;
-  readonly #users: Users;
+  #users: Users;
   readonly #sessions: SessionTable;
   readonly #pool: SessionPool;
   readonly #http = createServer((request, response) => this.#onRequest(request, response));
@@ -57,6 +57,8 @@ export class Gateway {
     this.#users = new Users(config.users);
     this.#sessions = new SessionTable(config.limits);
     this.#http.requestTimeout = BODY_TIMEOUT_MS;
+    // A stream, a call or two, an answer to a question.
+    this.#http.maxConnections = config.limits.maxSessions * 4;
     this.#allowed = {
       hosts: new Set(['127.0.0.1', 'localhost', ...config.allowedHosts]),
       origins: new Set(config.allowedOrigins),
@@ -90,6 +92,18 @@ export class Gateway {
   }
 
   /**
+   * Other users, or other credentials of theirs. Sessions go on with what is valid now; those of
+   * users who have lost access end at once, calls under way included.
+   */
+  setUsers(users: readonly UserConfig[]): void {
+    this.#users = new Users(users);
+    this.#sessions.end(({ userId, serverName }) => !this.#users.mayUse(userId, serverName));
+    // The sessions that the calls of a user share belong to no downstream session.
+    const isGone = (identity = ''): boolean => !this.#users.has(identity);
+    this.#pool.retire(({ identity }) => isGone(identity), { leased: 'now' });
+  }
+
+  /**
    * Refuses what is new, lets calls finish for `drainTimeoutMs`, ends everything. Calling it again
    * gives the same promise, and can shorten the drain.
    */
@@ -104,7 +118,7 @@ export class Gateway {
     // need a new connection for its answer.
     const report = await poolClosed;
     await this.#untilSent((response) => response.req.method === 'POST');
-    this.#sessions.endAll();
+    this.#sessions.end(() => true);
     this.#http.close();
     await this.#untilSent(() => true);
     this.#http.closeAllConnections();
@@ -137,14 +151,16 @@ export class Gateway {
     if (serverName === undefined || !Object.hasOwn(this.#config.servers, serverName)) {
       throw door.notFound();
     }
-    if (!Object.hasOwn(user.credentials, serverName)) throw door.noAccess();
+    if (!this.#users.mayUse(user.id, serverName)) throw door.noAccess();
     const visit = { request, response, user, serverName };
     switch (request.method) {
       case 'GET':
         this.#refuseWhileClosing();
         return this.#sessionOf(visit).handle(request, response);
       case 'DELETE':
-        return this.#sessionOf(visit).handle(request, response);
+        this.#sessionOf(visit).end();
+        response.writeHead(200).end();
+        return;
       case 'POST':
         return this.#onPost(visit);
       default:

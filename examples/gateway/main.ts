@@ -19,6 +19,14 @@ if (demo !== undefined) explain(demo);
 let signals = 0;
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, onSignal);
 
+// Tokens and credentials rotate, users come and go. The rest of the file is read at the start only.
+process.on('SIGHUP', () => {
+  if (configPath === undefined) return;
+  readConfig(configPath)
+    .then(({ users }) => gateway.setUsers(users))
+    .catch((error: unknown) => logger.error({ err: error }, 'The users stay as they are'));
+});
+
 function onSignal(): void {
   signals += 1;
   const drainTimeoutMs = signals === 1 ? config.limits.drainTimeoutMs : 0;

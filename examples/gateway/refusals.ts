@@ -66,6 +66,15 @@ export const unavailable = (code: string, message: string): Refusal =>
 export const sessionGone = (execution: SessionLostError['execution']): Refusal =>
   upstream(404, 'The upstream session was lost', { code: 'SESSION_LOST', execution });
 
+/** The downstream session ended under the call. */
+export const sessionEnded = (): Refusal =>
+  new Refusal({
+    code: GATEWAY,
+    status: 404,
+    message: 'The session has ended; the call may have been executed',
+    data: { code: 'SESSION_ENDED', execution: 'unknown' },
+  });
+
 function ofPool(error: SessionPoolError): Refusal {
   const { code } = error;
   switch (code) {
@@ -88,7 +97,7 @@ function ofPool(error: SessionPoolError): Refusal {
     case 'SESSION_LOST':
       return sessionGone((error as SessionLostError).execution);
     case 'LEASE_RELEASED':
-      // Taken back in mid-call: the drain is over, or the downstream session is.
+      // Taken back in mid-call.
       return unavailable('CALL_ENDED', 'The gateway ended the call; it may have been executed');
     case 'IDENTITY_REQUIRED':
       return new Refusal({ code: -32_603, status: 500, message: 'Internal error' });

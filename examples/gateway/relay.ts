@@ -20,7 +20,7 @@ import {
 } from '@modelcontextprotocol/sdk/types.js';
 import type { HttpTarget, Lease, SessionPool } from 'mcp-session-pool';
 import type { Limits } from './config.ts';
-import { methodNotFound, refusalOf, sessionGone, unavailable } from './refusals.ts';
+import { methodNotFound, refusalOf, sessionEnded, sessionGone, unavailable } from './refusals.ts';
 import { isCall, isNews, isNewsOfCall, isQuestion } from './relayed.ts';
 
 /** What the upstream server said of itself. */
@@ -65,7 +65,8 @@ export class Relay {
   readonly #options: RelayOptions;
   readonly #server: Server;
   readonly #hasOwnSession: boolean;
-  #calls = 0;
+  /** Calls under way. */
+  readonly #calls = new Set<AbortController>();
   #isLost = false;
 
   constructor(options: RelayOptions, onEnd: () => void) {
@@ -96,8 +97,13 @@ export class Relay {
     return this.#server.connect(transport);
   }
 
-  close(): void {
-    this.#server.close().catch(ignore);
+  /** Ends the calls under way and closes. */
+  end(): void {
+    for (const call of this.#calls) call.abort(sessionEnded());
+    // Order: each of them is answered first. The client would wait for its own timeout otherwise.
+    setImmediate(() => {
+      this.#server.close().catch(ignore);
+    });
   }
 
   /** What the upstream session says outside of any call. */
@@ -116,19 +122,22 @@ export class Relay {
   async #relay(request: JSONRPCRequest, extra: Extra): Promise<ServerResult> {
     const { pool, target, limits, outside } = this.#options;
     if (!isCall(request.method, this.#hasOwnSession)) throw methodNotFound();
-    if (this.#calls >= limits.maxCallsPerSession) {
+    if (this.#calls.size >= limits.maxCallsPerSession) {
       throw unavailable('TOO_MANY_CALLS', 'Too many calls are under way');
     }
     const work = (client: Client, lease: Lease): Promise<Result> =>
       this.#call({ client, lease, request, extra });
-    this.#calls += 1;
+    const controller = new AbortController();
+    const { signal } = controller;
+    // The client took it back, or is gone: the call is cancelled upstream, the lease ends.
+    extra.signal.addEventListener('abort', () => controller.abort(extra.signal.reason));
+    this.#calls.add(controller);
     try {
       return await pool.use(target, work, {
-        // The client took it back, or is gone: the call is cancelled upstream, the lease ends.
-        signal: extra.signal,
-        onRequest: (question, { signal }) =>
+        signal,
+        onRequest: (question, context) =>
           this.#question(question, (asked, options) =>
-            extra.sendRequest(asked, ResultSchema, { ...options, signal }),
+            extra.sendRequest(asked, ResultSchema, { ...options, signal: context.signal }),
           ),
         onNotification: ({ method, params }) => {
           if (!isNewsOfCall(method) || outside.isSlow(extra.requestId)) return;
@@ -141,7 +150,7 @@ export class Relay {
       if (this.#hasOwnSession && code === 'SESSION_LOST') this.#isLost = true;
       throw refusal;
     } finally {
-      this.#calls -= 1;
+      this.#calls.delete(controller);
       if (extra.signal.aborted) outside.forget(extra.requestId);
     }
   }

@@ -69,7 +69,8 @@ export class SessionTable {
     this.#sessions.delete(id);
   }
 
-  endAll(): void {
-    for (const session of this.#sessions.values()) session.end();
+  /** Ends those that are meant. */
+  end(isMeant: (session: DownstreamSession) => boolean): void {
+    for (const session of this.#sessions.values()) if (isMeant(session)) session.end();
   }
 }

@@ -25,13 +25,27 @@ export class Users {
     return this.#byToken.get(createHash('sha256').update(token).digest('hex'));
   }
 
+  has(userId: string): boolean {
+    return this.#byId.has(userId);
+  }
+
+  /** Whether the gateway has something to speak with for this user there. */
+  mayUse(userId: string, serverName: string): boolean {
+    return this.#credentialOf(userId, serverName) !== undefined;
+  }
+
   /**
-   * What goes upstream. The pool asks for every request, so that a credential that was replaced in
-   * the table is used from the next request on, in sessions that are open too.
+   * What goes upstream. The pool asks for every request, so that a new credential is used from the
+   * next request on, in sessions that are open too.
    */
   headersFor(userId: string, serverName: string): Record<string, string> {
-    const credential = this.#byId.get(userId)?.credentials[serverName];
+    const credential = this.#credentialOf(userId, serverName);
     if (credential === undefined) throw new Error('The user has no credential for the server');
     return { authorization: credential };
+  }
+
+  #credentialOf(userId: string, serverName: string): string | undefined {
+    const credentials = this.#byId.get(userId)?.credentials ?? {};
+    return Object.hasOwn(credentials, serverName) ? credentials[serverName] : undefined;
   }
 }

@@ -2,22 +2,29 @@
 // of others, too much of anything; and upstream servers that fail, without quoting them.
 
 import { request as httpRequest } from 'node:http';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { closeAfterEach } from '../support/closing.ts';
 import {
   connect,
+  credentialOf,
   type Downstream,
   type GatewayFixtureOptions,
+  type Health,
   health,
+  isEmpty,
   type RunningGateway,
   startGateway,
   startUpstream,
   tokenOf,
+  untilHealth,
   userConfig,
 } from '../support/gateway-fixture.ts';
 import { textOf } from '../support/http-sessions.ts';
 import type { TestMcpServer } from '../support/mcp-server.ts';
 import { type RawServer, startRawServer, until } from '../support/raw-server.ts';
+
+/** Real sockets, and a machine that may be busy. */
+vi.setConfig({ testTimeout: 40_000 });
 
 const closing = closeAfterEach();
 
@@ -167,6 +174,19 @@ describe('sessions of others', () => {
 });
 
 describe('too much of anything', () => {
+  test('an id that is in use is refused: neither call could be told from the other', async () => {
+    const world = await start();
+    const { sessionId } = await join(world, 'ada');
+    const headers = { 'mcp-session-id': sessionId };
+    const params = { name: 'slow', arguments: { ms: 300 } };
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 5, method: 'tools/call', params });
+    const first = send(world.mcp, { headers, body });
+    await until(() => world.upstream.count('tools/call') === 1);
+    expect((await send(world.mcp, { headers, body })).status).toBe(400);
+    expect((await first).text).toContain('after 300');
+    expect((await send(world.mcp, { headers, body })).text).toContain('after 300');
+  });
+
   test('more sessions than there is room for are refused, and the room comes back', async () => {
     const world = await start({ limits: { maxSessions: 3, maxSessionsPerUser: 2 } });
     const [first] = [await join(world, 'ada'), await join(world, 'ada')];
@@ -200,6 +220,36 @@ describe('too much of anything', () => {
     });
     expect((await Promise.all(calls)).map(textOf)).toEqual(['after 300', 'after 300']);
     expect(textOf(await client.callTool({ name: 'count' }))).toBe('1');
+  });
+});
+
+describe('users that change', () => {
+  test('go on with new credentials, and are out at once without', async () => {
+    const world = await start();
+    const [ada, bob] = [await join(world, 'ada'), await join(world, 'bob')];
+    const hanging = bob.client.callTool({ name: 'hang' });
+    const failed = expect(hanging).rejects.toMatchObject({ data: { code: 'SESSION_ENDED' } });
+    await until(() => world.upstream.count('tools/call') === 1);
+    const servers = ['main', 'other'];
+    const rotated = { main: credentialOf('bob'), other: credentialOf('bob') };
+    world.gateway.setUsers([{ ...userConfig('ada', servers), credentials: rotated }]);
+    await failed;
+    const whoami = JSON.parse(textOf(await ada.client.callTool({ name: 'whoami' })));
+    expect(whoami).toMatchObject({ authorization: credentialOf('bob') });
+    expect((await open(world, { authorization: `Bearer ${tokenOf('bob')}` })).status).toBe(401);
+    await untilHealth(world.origin, ({ downstreamSessions }) => downstreamSessions === 1);
+  });
+
+  test('take the sessions that their calls share with them', async () => {
+    const upstream = closing(await startUpstream(['ada', 'bob']));
+    const world = await start({ servers: { main: { url: upstream.url, sessions: 'per-call' } } });
+    const [ada, bob] = [await join(world, 'ada'), await join(world, 'bob')];
+    for (const { client } of [ada, bob]) await client.callTool({ name: 'count' });
+    world.gateway.setUsers([userConfig('ada', ['main'])]);
+    const isOneLeft = (now: Health): boolean =>
+      now.downstreamSessions === 1 && now.upstreamSessions['idle'] === 1;
+    await untilHealth(world.origin, isOneLeft);
+    expect(textOf(await ada.client.callTool({ name: 'count' }))).toBe('2');
   });
 });
 
@@ -271,7 +321,8 @@ describe('an upstream server that fails', () => {
       code: -32_010,
       data: { code: 'SESSION_LOST', execution: 'not-executed' },
     });
-    // Told 404, a client begins anew.
+    // Told 404, a client begins anew. Its open stream does not keep what is of no use.
+    await untilHealth(world.origin, isEmpty);
     await expect(client.callTool({ name: 'count' })).rejects.toMatchObject({ code: 404 });
     const again = await join(world, 'ada');
     expect(textOf(await again.client.callTool({ name: 'count' }))).toBe('1');
