@@ -9,6 +9,8 @@ export interface TcpFront {
   readonly port: number;
   /** When each connection came, in monotonic milliseconds. */
   readonly attempts: readonly number[];
+  /** Destroys every connection there is, and goes on listening. */
+  cut(): void;
   close(): Promise<void>;
 }
 
@@ -33,12 +35,16 @@ export async function startTcpFront(port: number): Promise<TcpFront> {
     }
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const cut = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
   return {
     port: (server.address() as AddressInfo).port,
     attempts,
+    cut,
     close: async () => {
       server.close();
-      for (const socket of sockets) socket.destroy();
+      cut();
       await until(() => sockets.size === 0);
     },
   };

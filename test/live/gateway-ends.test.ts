@@ -1,0 +1,214 @@
+// How sessions of the example gateway end: told so, left alone, or left behind by a client that is
+// gone. Whichever way, the upstream session ends with them, and nothing stays in the gateway.
+
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { expect, test, vi } from 'vitest';
+import { startChild } from '../support/child-process.ts';
+import { closeAfterEach } from '../support/closing.ts';
+import {
+  connect,
+  type Downstream,
+  type DownstreamOptions,
+  isEmpty,
+  type RunningGateway,
+  startGateway,
+  startUpstream,
+  tokenOf,
+  untilHealth,
+} from '../support/gateway-fixture.ts';
+import { textOf } from '../support/http-sessions.ts';
+import type { TestMcpServer } from '../support/mcp-server.ts';
+import { pause, until } from '../support/raw-server.ts';
+import { startTcpFront } from '../support/tcp-front.ts';
+
+/** Children, real sockets, and a machine that may be busy. */
+vi.setConfig({ testTimeout: 40_000 });
+
+const closing = closeAfterEach();
+
+interface World extends RunningGateway {
+  readonly upstream: TestMcpServer;
+  join(options?: DownstreamOptions): Promise<Downstream>;
+}
+
+async function start(limits: Readonly<Record<string, number>> = {}): Promise<World> {
+  const upstream = closing(await startUpstream(['ada']));
+  const servers = { main: { url: upstream.url } };
+  const running = closing(await startGateway({ users: ['ada'], servers, limits }));
+  return {
+    ...running,
+    upstream,
+    join: async (options) => closing(await connect(running.origin, 'ada', options)),
+  };
+}
+
+async function allGone({ origin, upstream }: World): Promise<void> {
+  await untilHealth(origin, isEmpty);
+  await until(() => upstream.sessions.size === 0);
+}
+
+test('a DELETE ends the session, its calls and its upstream session', async () => {
+  const world = await start();
+  const { client, transport } = await world.join();
+  const ended = expect(client.callTool({ name: 'hang' })).rejects.toMatchObject({
+    data: { code: 'SESSION_ENDED', execution: 'unknown' },
+  });
+  await until(() => world.upstream.count('tools/call') === 1);
+  await transport.terminateSession();
+  await until(() => world.upstream.aborted.length === 1);
+  await allGone(world);
+  await ended;
+  expect(world.upstream.count('DELETE')).toBe(1);
+});
+
+test('a session without a request for too long ends, and one with a call under way does not', async () => {
+  const world = await start({ sessionIdleMs: 400 });
+  const [busy, idle] = [await world.join(), await world.join()];
+  const call = busy.client.callTool({ name: 'slow', arguments: { ms: 1_200 } });
+  await until(() => world.upstream.sessions.size === 1);
+  await expect(idle.client.callTool({ name: 'count' })).rejects.toMatchObject({ code: 404 });
+  expect(textOf(await call)).toBe('after 1200');
+  await allGone(world);
+  expect(world.upstream.count('DELETE')).toBe(2);
+});
+
+test('a client that closes without a word is waited for, and then its session ends', async () => {
+  const world = await start();
+  const gone = await world.join();
+  await until(() => world.upstream.count('GET') === 1);
+  await gone.client.close();
+  await allGone(world);
+});
+
+test('a client whose connections are cut and that comes back goes on', async () => {
+  const world = await start({ vanishGraceMs: 8_000 });
+  const front = closing(await startTcpFront(Number(new URL(world.origin).port)));
+  const { client } = closing(await connect(`http://localhost:${front.port}`, 'ada'));
+  expect(textOf(await client.callTool({ name: 'count' }))).toBe('1');
+  await untilHealth(world.origin, ({ openResponses }) => openResponses === 2);
+  front.cut();
+  await untilHealth(world.origin, ({ openResponses }) => openResponses === 1);
+  // Its stream is opened again by the SDK, after a second.
+  await untilHealth(world.origin, ({ openResponses }) => openResponses === 2);
+  expect(textOf(await client.callTool({ name: 'count' }))).toBe('2');
+});
+
+test('a client that is killed in mid-call leaves nothing', async () => {
+  const world = await start();
+  const { child, ended } = startChild('gateway-client', `${world.origin}/main/mcp`, tokenOf('ada'));
+  await once(child, 'message');
+  await until(() => world.upstream.count('tools/call') === 1);
+  child.kill('SIGKILL');
+  expect((await ended).code).toBeNull();
+  // At once: the call. After the grace: the session.
+  await until(() => world.upstream.aborted.length === 1);
+  await allGone(world);
+  expect(world.upstream.count('DELETE')).toBe(1);
+});
+
+test('a client that is killed while it is asked something leaves no question open', async () => {
+  const world = await start();
+  let asked = 0;
+  const { client } = await world.join({
+    capabilities: { elicitation: {} },
+    prepare: (each) => {
+      each.setRequestHandler(ElicitRequestSchema, () => {
+        asked += 1;
+        return new Promise(() => {});
+      });
+    },
+  });
+  client.callTool({ name: 'elicit', arguments: { name: 'x' } }).catch(() => {});
+  await until(() => asked === 1);
+  await client.close();
+  await allGone(world);
+  // The upstream server was told that nobody answers: it waits for nothing.
+  const answers = world.upstream.seen.filter(
+    ({ httpMethod, method, id }) =>
+      httpMethod === 'POST' && method === undefined && id !== undefined,
+  );
+  expect(answers).toHaveLength(1);
+});
+
+test('a client that leaves while its session opens leaves nothing', async () => {
+  const world = await start();
+  const controllers = Array.from({ length: 20 }, () => new AbortController());
+  const body = JSON.stringify({
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'initialize',
+    params: {
+      protocolVersion: '2025-06-18',
+      capabilities: {},
+      clientInfo: { name: 'x', version: '1' },
+    },
+  });
+  const headers = {
+    authorization: `Bearer ${tokenOf('ada')}`,
+    accept: 'application/json, text/event-stream',
+    'content-type': 'application/json',
+  };
+  const opens = controllers.map(({ signal }) =>
+    fetch(`${world.origin}/main/mcp`, { method: 'POST', headers, body, signal }),
+  );
+  const settled = Promise.allSettled(opens);
+  await until(() => world.upstream.count('initialize') > 0);
+  for (const controller of controllers) controller.abort();
+  await settled;
+  await pause(50);
+  await allGone(world);
+  expect(world.upstream.sessions.size).toBe(0);
+});
+
+test('a client that does not read loses notifications, never its answer, and fills no memory', async () => {
+  const COUNT = 1_000;
+  const data = 'x'.repeat(100_000);
+  const upstream = closing(
+    await startUpstream(['ada'], {
+      newServer: () => {
+        const server = new McpServer(
+          { name: 'm', version: '1' },
+          { capabilities: { logging: {} } },
+        );
+        server.registerTool('flood', {}, async ({ sendNotification }) => {
+          const params = { level: 'info' as const, data };
+          for (let n = 0; n < COUNT; n += 1) {
+            await sendNotification({ method: 'notifications/message', params });
+            // So that it is read while it is written.
+            await pause(0);
+          }
+          return { content: [{ type: 'text', text: 'flooded' }] };
+        });
+        return server;
+      },
+    }),
+  );
+  const servers = { main: { url: upstream.url } };
+  const { origin } = closing(await startGateway({ users: ['ada'], servers }));
+  const { sessionId } = closing(await connect(origin, 'ada'));
+  const call = { jsonrpc: '2.0', id: 77, method: 'tools/call', params: { name: 'flood' } };
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const headers = {
+      authorization: `Bearer ${tokenOf('ada')}`,
+      accept: 'application/json, text/event-stream',
+      'content-type': 'application/json',
+      'mcp-session-id': sessionId,
+    };
+    const request = httpRequest(`${origin}/main/mcp`, { method: 'POST', headers, agent: false });
+    request.on('response', resolve).on('error', reject).end(JSON.stringify(call));
+  });
+  response.pause();
+  await untilHealth(origin, ({ totals }) => totals['acquired'] === 2 && totals['released'] === 2);
+  let bytes = 0;
+  let end = '';
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    end = (end + chunk.toString()).slice(-500);
+  }
+  expect(end).toContain('flooded');
+  // What the system's own buffers took; the flood was a hundred million.
+  expect(bytes).toBeLessThan((COUNT * data.length) / 4);
+});
