@@ -47,6 +47,8 @@ type SendFacts = Pick<Circumstances, 'during' | 'withSessionId'>;
 
 /** Timeouts in a row that a session is kept through: a slow tool is not a dead session. */
 const TIMEOUTS_KEPT = 1;
+/** How a server refuses a request that it knows nothing of, in no words of the protocol. */
+const STRANGE: ReadonlySet<number | undefined> = new Set([400, 404, 405]);
 const PROBE_TIMEOUT_MS = 5_000;
 const GRACE_MS = 1_000;
 
@@ -114,11 +116,14 @@ export class SessionFate {
   failed(error: unknown, facts: SendFacts, tell: (own: SessionLostError) => void): Promise<never> {
     if (this.#isOver) return Promise.reject(error);
     const { isToldAll = false, onThrottled } = this.#options;
-    const verdict = judge(observe(error, { ...facts, isToldAll }));
+    const seen = observe(error, { ...facts, isToldAll });
+    const verdict = judge(seen);
     if (verdict.breaker.vote === 'throttle') onThrottled?.(verdict.breaker.retryAfterMs);
     switch (verdict.session) {
       case 'keep':
       case 'strike':
+        // It may be another server by now: who comes next asks.
+        if (this.#link.isSessionless && STRANGE.has(seen.status)) this.#options.onWorn?.();
         return Promise.reject(error);
       case 'probe':
         return this.#isForgotten().then((isForgotten) => {
