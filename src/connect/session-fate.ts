@@ -36,7 +36,7 @@ export interface FatedLink {
   /** Asks the server for a sign of life. */
   ping(signal: AbortSignal): Promise<void>;
   /** The server keeps no session: see `Handshake`. */
-  readonly isSessionless: boolean;
+  isSessionless(): boolean;
   /** Calls in flight. */
   callCount(): number;
   /** Nothing goes on any more: everything in flight rejects with this. Called once. */
@@ -123,7 +123,7 @@ export class SessionFate {
       case 'keep':
       case 'strike':
         // It may be another server by now: who comes next asks.
-        if (this.#link.isSessionless && STRANGE.has(seen.status)) this.#options.onWorn?.();
+        if (this.#link.isSessionless() && STRANGE.has(seen.status)) this.#options.onWorn?.();
         return Promise.reject(error);
       case 'probe':
         return this.#isForgotten().then((isForgotten) => {
@@ -131,7 +131,7 @@ export class SessionFate {
         });
       case 'retire':
         // Where there is no session, a request that was cut off costs nobody but its caller.
-        if (this.#link.isSessionless && verdict.execution === 'unknown') {
+        if (this.#link.isSessionless() && verdict.execution === 'unknown') {
           return Promise.reject(error);
         }
         return Promise.reject(this.#lostBy(error, verdict, tell));

@@ -49,12 +49,9 @@ export class SessionLink implements Link {
     this.#upstream = upstream;
     this.#options = options;
     this.lane = new SessionLane(this, options);
-    const link = this;
     this.fate = new SessionFate(
       {
-        get isSessionless() {
-          return link.isSessionless;
-        },
+        isSessionless: () => this.isSessionless,
         ping: (signal) => this.lane.ping(signal),
         callCount: () => this.#calls.size,
         end: (gone) => this.#end(gone),

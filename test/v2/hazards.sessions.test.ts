@@ -243,13 +243,13 @@ describe('a server that is gone', () => {
       }),
       port,
     );
-    const era = await pool
-      .use(target, async (client) => {
-        await client.listTools();
-        return client.getProtocolEra();
-      })
-      .finally(() => older.close());
-    expect(era).toBe('legacy');
+    const asked = pool.use(target, async (client) => {
+      await client.listTools();
+      return client.getProtocolEra();
+    });
+    const [era] = await Promise.allSettled([asked]);
+    await older.close();
+    expect(era).toEqual({ status: 'fulfilled', value: 'legacy' });
   });
 
   test.each([
