@@ -4,7 +4,13 @@
 
 import type { CallRoundAnswer, CallRoundInput } from './children/call-round.ts';
 import type { PlainServerCounts, PlainServerInput } from './children/plain-server.ts';
-import { type CallRow, drawCalls, printCalls, verdicts } from './support/call-report.ts';
+import {
+  type CallRow,
+  comparisons,
+  drawCalls,
+  printCalls,
+  verdicts,
+} from './support/call-report.ts';
 import { type Answers, SCENARIOS, type Scenario } from './support/call-scenarios.ts';
 import { WAYS, type Way } from './support/callers.ts';
 import { askChild, type Child, startChild } from './support/child.ts';
@@ -23,6 +29,10 @@ const sizes = parameters({ rounds: 5, calls: 10_000, warmUpCalls: 20_000, largeC
 /** What takes ten or a hundred times as long is as steady with fewer calls. */
 const SHARES: Partial<Record<Way, number>> = {
   'SDK, session kept': 0.5,
+  'SDK 2: alone, session kept': 0.5,
+  'SDK 2: alone, behind our fence': 0.5,
+  '2026-07-28: SDK 2 alone': 0.5,
+  '2026-07-28: SDK 2 behind our fence': 0.5,
   'SDK, session per call': 0.05,
 };
 const SERVER_LIMIT_MS = 7_200_000;
@@ -53,7 +63,7 @@ async function measureAll(origin: string): Promise<void> {
     printCalls(scenario, rows);
   }
   const lines = verdicts(rows);
-  console.log(`${lines.join('\n')}\n`);
+  console.log(`${[...lines, ...comparisons(rows)].join('\n')}\n`);
   const { calls, sessions } = await count(server);
   saveJson('calls', { sizes, callsAnswered: calls, sessionsLeft: sessions, verdicts: lines, rows });
   saveText('calls.svg', await drawCalls(rows, sizes.rounds));

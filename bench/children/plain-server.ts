@@ -1,6 +1,7 @@
 // An MCP server by hand that does as little as a server can, so that the client is what a bench
 // measures. `/json` answers calls with JSON, `/sse` with an event stream of one event. Its sessions
-// end with DELETE. A GET is refused with 405, or held open for ever (`streams: 'hold'`).
+// end with DELETE; requests of 2026-07-28 need none. A GET is refused with 405, or held open for
+// ever (`streams: 'hold'`).
 
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -32,6 +33,8 @@ const sessions = new Set<string>();
 let calls = 0;
 let sockets = 0;
 
+/** The revision without sessions. */
+const STATELESS = '2026-07-28';
 const END = '"}]}}';
 const tails: Readonly<Record<Tool, Buffer>> = {
   small: Buffer.from(TAILS.small + END),
@@ -72,12 +75,15 @@ function receive(request: IncomingMessage, response: ServerResponse): void {
 
 function answer(request: IncomingMessage, message: Message, response: ServerResponse): void {
   if (message.method === 'initialize') return openSession(message, response);
-  if (!sessions.has(sessionOf(request))) return void response.writeHead(404).end();
+  if (message.method === 'server/discover') return discover(message, response);
+  const standsAlone = request.headers['mcp-protocol-version'] === STATELESS;
+  if (!standsAlone && !sessions.has(sessionOf(request))) return void response.writeHead(404).end();
   if (message.method !== 'tools/call') return void response.writeHead(202).end();
   calls += 1;
   const tail = tails[message.params?.name ?? 'small'];
   const id = JSON.stringify(message.id);
-  const content = `{"content":[{"type":"text","text":"${message.params?.arguments?.n}: `;
+  const type = standsAlone ? '"resultType":"complete",' : '';
+  const content = `{${type}"content":[{"type":"text","text":"${message.params?.arguments?.n}: `;
   const head = `{"jsonrpc":"2.0","id":${id},"result":${content}`;
   if (request.url === '/sse') {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -101,6 +107,18 @@ function openSession(message: Message, response: ServerResponse): void {
     serverInfo: { name: 'plain', version: '1.0.0' },
   };
   response.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': id });
+  response.end(JSON.stringify({ jsonrpc: '2.0', id: message.id, result }));
+}
+
+function discover(message: Message, response: ServerResponse): void {
+  const result = {
+    resultType: 'complete',
+    supportedVersions: [STATELESS],
+    capabilities: { tools: {} },
+    ttlMs: 0,
+    cacheScope: 'private',
+  };
+  response.writeHead(200, { 'content-type': 'application/json' });
   response.end(JSON.stringify({ jsonrpc: '2.0', id: message.id, result }));
 }
 

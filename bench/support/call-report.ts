@@ -18,6 +18,11 @@ const FLOOR: Way = 'undici alone';
 const OURS: Way = 'pool, held lease';
 const SDK: Way = 'SDK, session kept';
 const FRESH: Way = 'SDK, session per call';
+/** Ours and the SDK's own, in either era. */
+const SDK_2_PAIRS: readonly (readonly [Way, Way, string])[] = [
+  ['SDK 2: pool, held lease', 'SDK 2: alone, session kept', 'SDK 2'],
+  ['2026-07-28: pool, held lease', '2026-07-28: SDK 2 alone', 'SDK 2 without sessions'],
+];
 /** Of what we should cost at most, against the floor and against the SDK's transport. */
 const TARGETS = { timesFloor: 2, timesCheaperThanSdk: 5, timesFasterThanFresh: 8 };
 
@@ -65,6 +70,22 @@ export function verdicts(rows: readonly CallRow[]): string[] {
       `ratio ${target(fresh / reused, 'min', TARGETS.timesFasterThanFresh)}`,
   );
   return lines;
+}
+
+/** Lines on clients of SDK 2. There is no target for them, whose own work costs more. */
+export function comparisons(rows: readonly CallRow[]): string[] {
+  const busy = SCENARIOS.filter(({ tool, inFlight }) => tool === 'small' && inFlight === 32);
+  return busy.flatMap((scenario) =>
+    SDK_2_PAIRS.map(([ours, theirs, name]) => {
+      const cpu = (way: Way) => cpuOf(find(rows, scenario, way));
+      const [cheap, dear] = [cpu(ours), cpu(theirs)];
+      return (
+        `CPU at 32 in flight, ${scenario.answers.toUpperCase()}, ${name}: ours (held lease) ` +
+        `${cheap.toFixed(1)} µs, SDK 2 reused ${dear.toFixed(1)} µs, ` +
+        `ratio ${(dear / cheap).toFixed(2)}`
+      );
+    }),
+  );
 }
 
 export function drawCalls(rows: readonly CallRow[], rounds: number): Promise<string> {

@@ -1,16 +1,12 @@
 // The ways of calling a tool that are compared: what a call costs at least, this library's three
-// ways, and the SDK's two. Each loads what it needs, and no more.
+// ways, and the SDK's two; those of SDK 2 are in `callers-2.ts`. Each loads what it needs, and no
+// more.
 
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type { Tool } from './call-texts.ts';
-
-export interface Caller {
-  /** The result of one `tools/call`. */
-  call(tool: Tool, n: number): Promise<unknown>;
-  /** Ends the session on the server too. */
-  close(): Promise<unknown>;
-}
+import type { Caller } from './caller.ts';
+import { SDK_2_WAYS, sdk2Callers } from './callers-2.ts';
 
 /** In the order of the tables. */
 export const WAYS = [
@@ -20,6 +16,7 @@ export const WAYS = [
   'our transport, SDK client',
   'SDK, session kept',
   'SDK, session per call',
+  ...SDK_2_WAYS,
 ] as const;
 export type Way = (typeof WAYS)[number];
 
@@ -31,6 +28,7 @@ export const callers: Readonly<Record<Way, (url: string) => Promise<Caller>>> = 
   'our transport, SDK client': ourTransport,
   'SDK, session kept': sdkKept,
   'SDK, session per call': sdkFresh,
+  ...sdk2Callers,
 };
 
 const clientInfo = { name: 'bench', version: '1.0.0' };

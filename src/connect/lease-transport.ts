@@ -282,9 +282,11 @@ export class LeaseTransport implements Transport, Lane {
   /**
    * Row 14b: the SDK rejects a call whose send failed, but keeps its response and progress
    * handlers. An answer that comes after the rejection has been seen changes nothing but clears
-   * them. At the lane's end `onclose` does that for all of them.
+   * them. At the lane's end `onclose` does that for all of them. Who shakes hands is gone soon, and
+   * must not take it for the server's.
    */
   #clearLater(id: RequestId): void {
+    if (this.#options.handshake === undefined) return;
     queueMicrotask(() => {
       if (this.#link === undefined) return;
       const error = { code: CONNECTION_CLOSED, message: 'The call was not completed' };

@@ -38,7 +38,7 @@ export interface FatedLink {
   /** Asks the server for a sign of life. */
   ping(signal: AbortSignal): Promise<void>;
   /** The server keeps no session: see `Handshake`. */
-  readonly isSessionless: boolean;
+  isSessionless(): boolean;
   /** Calls in flight. */
   callCount(): number;
   /** Nothing goes on any more: everything in flight rejects with this. Called once. */
@@ -49,6 +49,8 @@ type SendFacts = Pick<Circumstances, 'during' | 'withSessionId'>;
 
 /** Timeouts in a row that a session is kept through: a slow tool is not a dead session. */
 const TIMEOUTS_KEPT = 1;
+/** How a server refuses a request that it knows nothing of, in no words of the protocol. */
+const STRANGE: ReadonlySet<number | undefined> = new Set([400, 404, 405]);
 const PROBE_TIMEOUT_MS = 5_000;
 const GRACE_MS = 1_000;
 
@@ -117,11 +119,14 @@ export class SessionFate {
     if (this.#isOver) return Promise.reject(error);
     const { isToldAll = false, namesSession = false, onThrottled } = this.#options;
     const withSessionId = facts.withSessionId || namesSession;
-    const verdict = judge(observe(error, { ...facts, withSessionId, isToldAll }));
+    const seen = observe(error, { ...facts, withSessionId, isToldAll });
+    const verdict = judge(seen);
     if (verdict.breaker.vote === 'throttle') onThrottled?.(verdict.breaker.retryAfterMs);
     switch (verdict.session) {
       case 'keep':
       case 'strike':
+        // It may be another server by now: who comes next asks.
+        if (this.#link.isSessionless() && STRANGE.has(seen.status)) this.#options.onWorn?.();
         return Promise.reject(error);
       case 'probe':
         return this.#isForgotten().then((isForgotten) => {
@@ -129,7 +134,7 @@ export class SessionFate {
         });
       case 'retire':
         // Where there is no session, a request that was cut off costs nobody but its caller.
-        if (this.#link.isSessionless && verdict.execution === 'unknown') {
+        if (this.#link.isSessionless() && verdict.execution === 'unknown') {
           return Promise.reject(error);
         }
         return Promise.reject(this.#lostBy(error, verdict, tell));

@@ -27,7 +27,7 @@ import { SessionFate } from './session-fate.ts';
 import { SessionLane } from './session-lane.ts';
 import type { SessionEnd } from './session-loss.ts';
 import { lostUnsent } from './session-loss.ts';
-import { takeSessionless } from './sessionless-messages.ts';
+import { isOutdated, takeSessionless } from './sessionless-messages.ts';
 
 /** See the file header. */
 export class SessionLink implements Link {
@@ -49,12 +49,9 @@ export class SessionLink implements Link {
     this.#upstream = upstream;
     this.#options = options;
     this.lane = new SessionLane(this, options);
-    const link = this;
     this.fate = new SessionFate(
       {
-        get isSessionless() {
-          return link.isSessionless;
-        },
+        isSessionless: () => this.isSessionless,
         ping: (signal) => this.lane.ping(signal),
         callCount: () => this.#calls.size,
         end: (gone) => this.#end(gone),
@@ -291,6 +288,7 @@ export class SessionLink implements Link {
     const call = this.#calls.find(message.id);
     if (call === undefined) return false;
     this.#calls.remove(call);
+    if (this.isSessionless && isOutdated(message)) this.#options.onWorn?.();
     call.lane.deliver({ ...message, id: call.localId }, extra);
     call.resolve();
     this.fate.answered();

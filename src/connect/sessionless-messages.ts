@@ -5,6 +5,7 @@
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import type { Call, Link } from './lane.ts';
 
+const UNSUPPORTED_PROTOCOL_VERSION = -32_022;
 const SUBSCRIPTION_ID = 'io.modelcontextprotocol/subscriptionId';
 
 /** Takes what is dealt with here; false: it is as any other. `via`: on whose stream it came. */
@@ -26,4 +27,9 @@ export function takeSessionless(
   const params = { ...message.params, _meta: { ...meta, [SUBSCRIPTION_ID]: via.localId } };
   via.lane.deliver({ ...message, params });
   return true;
+}
+
+/** Whether a response says that the server takes the revision no more that was agreed on. */
+export function isOutdated(response: JSONRPCMessage): boolean {
+  return 'error' in response && response.error.code === UNSUPPORTED_PROTOCOL_VERSION;
 }

@@ -3,9 +3,10 @@
 
 import { register } from 'node:module';
 import { MessageChannel } from 'node:worker_threads';
+import { MemoryOAuthProvider } from '../support/memory-oauth-provider.ts';
 import { reportAtExit } from './exit-report.ts';
 
-const [, , entry = '', url = ''] = process.argv;
+const [, , entry = '', url = '', tokens] = process.argv;
 const facts: Record<string, unknown> = {};
 reportAtExit(facts);
 
@@ -25,8 +26,7 @@ register(`data:text/javascript,${encodeURIComponent(hooks)}`, {
   transferList: [port2],
 });
 
-const tools = entry === 'v2' ? await useSdk2() : await useSdk1();
-facts['tools'] = tools;
+facts['tools'] = entry === 'v2' ? await useSdk2() : await useSdk1();
 // What the hooks posted comes by messages of its own.
 await new Promise((resolve) => setTimeout(resolve, 50));
 facts['loaded'] = [...loaded].sort();
@@ -42,7 +42,10 @@ async function useSdk1(): Promise<number> {
 async function useSdk2(): Promise<number> {
   const { SessionPool, v2Connector } = await import('mcp-session-pool/v2');
   const pool = new SessionPool({ connector: v2Connector() });
-  const { tools } = await pool.use({ url, identity: 'test' }, (client) => client.listTools());
+  const authProvider =
+    tokens === undefined ? undefined : new MemoryOAuthProvider(JSON.parse(tokens));
+  const target = { url, identity: 'test', ...(authProvider && { authProvider }) };
+  const { tools } = await pool.use(target, (client) => client.listTools());
   await pool.close();
   return tools.length;
 }

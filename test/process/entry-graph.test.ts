@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest';
 import { runChild } from '../support/child-process.ts';
+import { startGuardedServer } from '../support/guarded-server.ts';
 import { startMcpServer } from '../support/mcp-server.ts';
 import { startMcpServer2 } from '../support/mcp-server-2.ts';
 
@@ -24,3 +25,20 @@ test.each(['modern', 'sessions'] as const)(
     await server.close();
   },
 );
+
+test('the entry for SDK 2 runs OAuth flows of SDK 2', async () => {
+  const server = await startGuardedServer();
+  // Good for one refresh: the access token is not the one that the server takes.
+  const tokens = { ...server.newProvider().current, access_token: 'expired' };
+  const { code, facts } = await runChild(
+    'entry-graph',
+    'v2',
+    server.mcp.url.href,
+    JSON.stringify(tokens),
+  );
+  const loaded = ['@modelcontextprotocol/client', '@modelcontextprotocol/core'];
+  expect({ code, ...facts }).toMatchObject({ code: 0, loaded });
+  expect(facts['tools']).toBeGreaterThan(0);
+  expect(server.oauth.tokenRequests).toHaveLength(1);
+  await server.close();
+});

@@ -36,6 +36,12 @@ try {
   );
   check('TypeScript: no error in our declarations without the DOM library either', checkNoDom);
   check('TypeScript: what was compiled runs', () => mustSucceed(process.execPath, ['usage.js']));
+  check('the entry for SDK 2 names the package that it lacks', () => checkWithoutSdk2());
+  installSdk2();
+  check('TypeScript: clients of both lines of the SDK side by side, each of its own type', () =>
+    mustSucceed(process.execPath, [tsc, '-p', 'tsconfig.both.json']),
+  );
+  check('TypeScript: that runs', () => mustSucceed(process.execPath, ['both.js']));
   checkReadme();
 } finally {
   rmSync(scratch, { recursive: true, force: true });
@@ -64,6 +70,7 @@ function packAndInstall() {
 function checkContents(files) {
   const wanted = ['dist/index.js', 'dist/index.d.ts', 'dist/index.d.ts.map', 'src/index.ts'];
   wanted.push('dist/testing/index.js', 'dist/testing/index.d.ts', 'src/testing/index.ts');
+  wanted.push('dist/v2/index.js', 'dist/v2/index.d.ts', 'src/v2/index.ts');
   wanted.push('dist/host-fetch-guard.js', 'src/host-fetch-guard.ts', 'LICENSE', 'package.json');
   const missing = wanted.filter((path) => !files.includes(path));
   const allowed = /^(dist|src)\/|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
@@ -78,6 +85,24 @@ function checkContents(files) {
 
 function sourceOf(path) {
   return path.replace(/^dist\//, 'src/').replace(/\.js$/, '.ts');
+}
+
+/** The package's peer is optional: who does not use the entry does not need it. */
+function checkWithoutSdk2() {
+  const { status, output } = run(process.execPath, ['-e', "import('mcp-session-pool/v2')"]);
+  if (status === 0 || !output.includes("Cannot find package '@modelcontextprotocol/client'")) {
+    throw new Error(output);
+  }
+}
+
+function installSdk2() {
+  const name = '@modelcontextprotocol/client';
+  const { version } = JSON.parse(readFileSync(join(root, `node_modules/${name}/package.json`)));
+  const installed = run('npm', [
+    ...['install', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'],
+    `${name}@${version}`,
+  ]);
+  if (installed.status !== 0) throw new Error(`npm install failed:\n${installed.output}`);
 }
 
 /** The SDK's declarations need a DOM type; ours must not add to that. */

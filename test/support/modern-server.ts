@@ -7,7 +7,7 @@ import { answerJson, type RawExchange, type RawHandlers, speakMcp } from './raw-
 export const resultOf = (members: object): object => ({ resultType: 'complete', ...members });
 
 /** Answers `server/discover` as a server with tools. */
-export function answerDiscover(exchange: RawExchange): void {
+function answerDiscover(exchange: RawExchange): void {
   answerJson(
     exchange,
     resultOf({

@@ -46,7 +46,10 @@ export interface RawServer {
 }
 
 /** Starts a server that gives each request to `handle` and does nothing else. */
-export async function startRawServer(handle: (exchange: RawExchange) => void): Promise<RawServer> {
+export async function startRawServer(
+  handle: (exchange: RawExchange) => void,
+  onPort = 0,
+): Promise<RawServer> {
   const exchanges: RawExchange[] = [];
   const sockets = new Set<Socket>();
   let connections = 0;
@@ -74,7 +77,7 @@ export async function startRawServer(handle: (exchange: RawExchange) => void): P
     socket.on('error', () => {});
     socket.on('close', () => sockets.delete(socket));
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(onPort, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   let closed: Promise<void> | undefined;
   return {
