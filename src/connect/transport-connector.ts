@@ -106,7 +106,11 @@ export function createTransportConnector(
     const guards = guardsOf(context, fetch, dispatchers.hold());
     try {
       const made = await make(contextFor(target, context, guards));
-      const session = new Session(partsOf(made, guards, given), context, shared);
+      const session = new Session(
+        partsOf(made, guards, { given, onTrouble: context.settings.onTrouble }),
+        context,
+        shared,
+      );
       await session.open(context.signal);
       return session;
     } catch (error) {
@@ -151,11 +155,17 @@ function contextFor(
   return { target, signal, key, headers, settings, fetch: fencedFetch(fence) };
 }
 
+interface MadeBefore {
+  /** The transports of all sessions so far. */
+  readonly given: WeakSet<Transport>;
+  readonly onTrouble: (error: unknown) => void;
+}
+
 /** @throws TypeError when `made` is no transport, or served a session already. */
 function partsOf(
   made: Transport | SessionTransport,
   guards: TransportGuards,
-  given: WeakSet<Transport>,
+  { given, onTrouble }: MadeBefore,
 ): TransportParts {
   const own: SessionTransport = isTransport(made) ? { transport: made } : Object(made);
   const transport = new FencedTransport(own.transport, guards);
@@ -165,7 +175,15 @@ function partsOf(
   given.add(own.transport);
   return {
     transport,
-    isLoss: own.isLoss ?? isBrokenStream,
+    isLoss: (error) => {
+      try {
+        return (own.isLoss ?? isBrokenStream)(error);
+      } catch (trouble) {
+        // Thrown on, it would end up in the transport, which has no use for it.
+        onTrouble(trouble);
+        return false;
+      }
+    },
     fence: (reason) => guards.fence.arm(reason),
     sendLastWord: (message) => transport.sendLastWord(message),
     terminate: own.terminate ?? ((signal) => transport.terminate(signal)),
