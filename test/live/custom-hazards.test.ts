@@ -25,6 +25,8 @@ import {
 /** Long enough for hundreds of requests of a hot loop, shorter than the floor of 1 s. */
 const WATCH_MS = 250;
 const CLOSE_MS = 2_000;
+/** Of the event loop on a busy machine. */
+const LAG_MS = 250;
 const SESSIONS = 8;
 
 interface Scene extends CountedTarget {
@@ -59,7 +61,7 @@ async function scene(
     closeQuietly: async () => {
       const report = await pool.close();
       expect(report).toMatchObject({ closed: report.sessions, abandoned: 0 });
-      expect(report.durationMs).toBeLessThan(CLOSE_MS + 250);
+      expect(report.durationMs).toBeLessThan(CLOSE_MS + 250 + LAG_MS);
       const [asked, left] = [counted.asked.length, counted.left.length];
       await until(() => server.openSockets === 0);
       await pause(WATCH_MS);

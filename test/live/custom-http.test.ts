@@ -19,6 +19,8 @@ import { startMcpServer, type TestMcpServerOptions } from '../support/mcp-server
 import { beginEvents, speakMcp, startRawServer, until } from '../support/raw-server.ts';
 
 const closing = closeAfterEach();
+/** Of the event loop on a busy machine. */
+const LAG_MS = 250;
 
 const call = async (lease: Pick<Lease, 'client'>, name: string, args = {}): Promise<string> =>
   textOf(await lease.client.callTool({ name, arguments: args }));
@@ -171,7 +173,7 @@ test('a DELETE that is never answered is given up at half time, and the session 
   const report = await pool.close();
   expect(report).toMatchObject({ sessions: 1, closed: 1, abandoned: 0, unterminated: 1 });
   expect(report.durationMs).toBeGreaterThan(250);
-  expect(report.durationMs).toBeLessThan(600 + 250);
+  expect(report.durationMs).toBeLessThan(600 + 250 + LAG_MS);
   await until(() => server.openSockets === 0);
 });
 
