@@ -194,8 +194,11 @@ describe('the end of a session', () => {
     };
     const { session, transport } = await openSession({ parts: { sever } });
     const { client } = lend(session);
+    const call = client.setLoggingLevel('debug').catch(() => 'rejected');
     expect(() => session.sever(over)).toThrow(over);
     expect(transport.onmessage).toBeUndefined();
+    expect(await call).toBe('rejected');
+    // It knows nothing of the client any more, and so not that it changed the server's state.
     expect(session.giveBack(client)).toBe('clean');
   });
 });

@@ -11,7 +11,7 @@ import {
   type SessionPoolOptions,
   type TransportContext,
 } from 'mcp-session-pool';
-import { fetch as undiciFetch } from 'undici';
+import { Agent, fetch as undiciFetch } from 'undici';
 import { expect, test } from 'vitest';
 import { closeAfterEach } from '../support/closing.ts';
 import { textOf } from '../support/http-sessions.ts';
@@ -190,6 +190,49 @@ test('an open that fails after the server made a session ends that session', asy
   });
   expect(server.count('DELETE')).toBe(1);
   expect(server.exchanges.at(-1)?.headers['mcp-session-id']).toBe('session-1');
+});
+
+test('a factory that fetches and then fails leaves no request behind', async () => {
+  const server = closing(await startRawServer(() => {}));
+  const connect = createTransportConnector(async ({ fetch }) => {
+    fetch(server.url).catch(() => {});
+    await until(() => server.pending === 1);
+    throw new Error('no transport today');
+  });
+  const pool = closing(new SessionPool());
+  await expect(pool.acquire({ server: 'tools', identity: 'ada', connect })).rejects.toMatchObject({
+    cause: { message: 'no transport today' },
+  });
+  await until(() => server.openSockets === 0);
+  expect(server.pending).toBe(0);
+});
+
+test('a message over `maxMessageBytes` fails its call, and the session goes on', async () => {
+  const text = 'x'.repeat(20_000);
+  const { pool, target } = await scene({ maxMessageBytes: 10_000 }, { json: true });
+  const lease = await pool.acquire(target);
+  await expect(call(lease, 'echo', { text })).rejects.toMatchObject({ code: 'MESSAGE_TOO_LARGE' });
+  expect(await call(lease, 'count')).toBe('1');
+});
+
+test('a dispatcher of the caller’s carries it all, and is not closed with the pool', async () => {
+  const server = closing(await startMcpServer());
+  const agent = new Agent();
+  let dispatched = 0;
+  const counting = agent.compose((dispatch) => (options, handler) => {
+    dispatched += 1;
+    return dispatch(options, handler);
+  });
+  const connect = createTransportConnector(
+    ({ fetch }) => new StreamableHTTPClientTransport(server.url, { fetch }),
+    { dispatcher: counting },
+  );
+  const pool = new SessionPool();
+  await pool.use({ server: 'tools', identity: 'ada', connect }, (client) => client.listTools());
+  await pool.close();
+  expect(dispatched).toBe(server.seen.length);
+  expect([agent.closed, agent.destroyed]).toEqual([false, false]);
+  await agent.destroy();
 });
 
 test('the request of an answered call that its server holds open is ended, and its socket free', async () => {
