@@ -30,7 +30,6 @@ export interface TransportGuards {
 
 /** Nothing of a session is left on the network, and its leases are let go. Idempotent. */
 export function cut({ fence, headers, hold }: TransportGuards, reason: Error): void {
-  fence.arm(reason);
   // Order: sockets before their requests, each of which would open a spare one (hazard 13b).
   hold.release(reason);
   fence.abortAll(reason);
@@ -155,7 +154,7 @@ function isLastWord(init: RequestInit | undefined): boolean {
 /** The id of the request that `message`, which may be anything, answers. */
 function idAnswered(message: unknown): string | number | undefined {
   try {
-    const { id, method } = Object(message) as { id?: unknown; method?: unknown };
+    const { id, method } = message as { id?: unknown; method?: unknown };
     const isId = typeof id === 'string' || typeof id === 'number';
     return isId && method === undefined ? id : undefined;
   } catch {

@@ -24,7 +24,7 @@ function scene(inner = new ScriptedTransport()) {
   const headers = new LeaseHeaders(() => ({}));
   const hold = new Dispatchers({ connectTimeoutMs: 1_000 }).hold();
   const transport = new FencedTransport(inner, { fence, headers, hold });
-  return { inner, transport, fence, hold, signals };
+  return { inner, transport, fence, headers, hold, signals };
 }
 
 describe('a close', () => {
@@ -131,6 +131,25 @@ test('a cut aborts what is under way and shuts every way out, though the transpo
   expect(() => hold.for('http://127.0.0.1:1')).toThrow(over);
   expect(inner.onmessage).toBeUndefined();
   expect(heard).not.toHaveBeenCalled();
+});
+
+test('a cut lets go of the leases whose messages never went', async () => {
+  const { inner, transport, headers } = scene();
+  inner.send = () => HUNG;
+  const request = { jsonrpc: '2.0', id: 1, method: 'tools/list' } as const;
+  void transport.send(request, { headers: () => ({ 'x-who': 'lease' }) });
+  const who = async (): Promise<unknown> => {
+    let seen: unknown;
+    const fetch = headers.over(async (_url, init) => {
+      seen = new Headers(init?.headers).get('x-who');
+      return new Response();
+    });
+    await fetch(URL_OF_SERVER, { method: 'POST', body: JSON.stringify(request) });
+    return seen;
+  };
+  expect(await who()).toBe('lease');
+  transport.sever(over);
+  expect(await who()).toBeNull();
 });
 
 test('a transport that somebody else listens to is refused', () => {

@@ -195,6 +195,7 @@ describe('the end of a session', () => {
     const { session, transport } = await openSession({ parts: { sever } });
     const { client } = lend(session);
     const call = client.setLoggingLevel('debug').catch(() => 'rejected');
+    await settle();
     expect(() => session.sever(over)).toThrow(over);
     expect(transport.onmessage).toBeUndefined();
     expect(await call).toBe('rejected');

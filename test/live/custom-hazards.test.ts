@@ -27,7 +27,7 @@ const WATCH_MS = 250;
 const CLOSE_MS = 2_000;
 /** Of the event loop on a busy machine. */
 const LAG_MS = 250;
-const SESSIONS = 8;
+const SESSIONS = 4;
 
 interface Scene extends CountedTarget {
   readonly server: RawServer;
@@ -138,6 +138,19 @@ describe.concurrent.each(each)('a transport that reconnects %s', (reconnects) =>
     await until(() => server.count('GET') === 2 * SESSIONS);
     await closeQuietly();
     expect(server.count('DELETE')).toBe(SESSIONS);
+  });
+
+  // Row 4 again: the end begins long before it is over.
+  test('sends nothing but its DELETE while that is waited for', async (context) => {
+    const handlers: RawHandlers = { GET: endAtOnce(0), DELETE: () => {} };
+    const { server, pool, left, idle } = await scene(context, handlers, reconnects, {
+      closeTimeoutMs: 3_000,
+    });
+    await idle(1);
+    await until(() => server.count('GET') >= 1 && server.pending === 0);
+    const before = left.length;
+    expect(await pool.close()).toMatchObject({ closed: 1, unterminated: 1 });
+    expect(left.slice(before)).toEqual(['DELETE']);
   });
 
   // Row 4b.
