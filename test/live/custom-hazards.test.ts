@@ -3,7 +3,7 @@
 // shown beside the fence's own tests (`connect/fence-*`): these show that a pool meets none of it.
 
 import { SessionPool, type SessionPoolOptions } from 'mcp-session-pool';
-import { describe, expect, type TestContext, test } from 'vitest';
+import { describe, expect, type TestContext, test, vi } from 'vitest';
 import {
   type CountedTarget,
   countedTarget,
@@ -21,6 +21,9 @@ import {
   startRawServer,
   until,
 } from '../support/raw-server.ts';
+
+// They run at once, and wait for seconds by design.
+vi.setConfig({ testTimeout: 25_000 });
 
 /** Long enough for hundreds of requests of a hot loop, shorter than the floor of 1 s. */
 const WATCH_MS = 250;

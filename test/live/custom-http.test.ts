@@ -192,20 +192,26 @@ test('an open that fails after the server made a session ends that session', asy
   expect(server.exchanges.at(-1)?.headers['mcp-session-id']).toBe('session-1');
 });
 
-test('a factory that fetches and then fails leaves no request behind', async () => {
-  const server = closing(await startRawServer(() => {}));
-  const connect = createTransportConnector(async ({ fetch }) => {
-    fetch(server.url).catch(() => {});
-    await until(() => server.pending === 1);
-    throw new Error('no transport today');
-  });
-  const pool = closing(new SessionPool());
-  await expect(pool.acquire({ server: 'tools', identity: 'ada', connect })).rejects.toMatchObject({
-    cause: { message: 'no transport today' },
-  });
-  await until(() => server.openSockets === 0);
-  expect(server.pending).toBe(0);
-});
+test.each(['fails', 'hangs'])(
+  'a factory that fetches and then %s leaves no request behind',
+  async (how) => {
+    const server = closing(await startRawServer(() => {}));
+    const failure = new Error('no transport today');
+    const connect = createTransportConnector(async ({ fetch }) => {
+      fetch(server.url).catch(() => {});
+      await until(() => server.pending === 1);
+      if (how === 'fails') throw failure;
+      return new Promise<never>(() => {});
+    });
+    const pool = closing(new SessionPool({ connectTimeoutMs: 1_000, closeTimeoutMs: 300 }));
+    const opening = pool.acquire({ server: 'tools', identity: 'ada', connect });
+    await expect(opening).rejects.toMatchObject(
+      how === 'fails' ? { cause: failure } : { kind: 'timeout' },
+    );
+    await until(() => server.openSockets === 0);
+    expect(server.pending).toBe(0);
+  },
+);
 
 test('a message over `maxMessageBytes` fails its call, and the session goes on', async () => {
   const text = 'x'.repeat(20_000);
