@@ -30,7 +30,6 @@ export interface TransportGuards {
 
 /** Nothing of a session is left on the network, and its leases are let go. Idempotent. */
 export function cut({ fence, headers, hold }: TransportGuards, reason: Error): void {
-  fence.arm(reason);
   // Order: sockets before their requests, each of which would open a spare one (hazard 13b).
   hold.release(reason);
   fence.abortAll(reason);
@@ -123,9 +122,9 @@ export class FencedTransport implements Transport {
   }
 
   #onMessage(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
+    this.onmessage?.(message, extra);
     const answered = idAnswered(message);
     if (answered !== undefined) this.#guards.fence.endCall(answered);
-    this.onmessage?.(message, extra);
   }
 
   #closed(): void {
@@ -154,9 +153,14 @@ function isLastWord(init: RequestInit | undefined): boolean {
 
 /** The id of the request that `message`, which may be anything, answers. */
 function idAnswered(message: unknown): string | number | undefined {
-  if (typeof message !== 'object' || message === null || 'method' in message) return undefined;
-  const { id } = message as { id?: unknown };
-  return typeof id === 'string' || typeof id === 'number' ? id : undefined;
+  try {
+    const { id, method } = message as { id?: unknown; method?: unknown };
+    const isId = typeof id === 'string' || typeof id === 'number';
+    return isId && method === undefined ? id : undefined;
+  } catch {
+    // It can't be read. The link has said so.
+    return undefined;
+  }
 }
 
 /** `given` comes from code without types, maybe. */

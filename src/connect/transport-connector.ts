@@ -70,13 +70,16 @@ export interface TransportConnectorOptions {
 
 /**
  * Makes a connector of any transport of the SDK. The pool does the rest: the handshake, a client
- * for each lease, and the end of the session, in time, whatever the transport does.
+ * for each lease, and the end of the session, in time, whatever the transport does. Make one per
+ * server, not one per call: its sessions share connections and schema validators.
  *
  * A transport is closed when its `close()` has settled and it has called `onclose`; one that does
  * not is reported as abandoned. Requests of the server come without an origin: on a session that is
  * lent to one lease at a time they are that lease's, on others they go to the pool's handlers.
  *
- * Give transports that reconnect on their own `maxRetries: 0`: the pool opens a new session sooner.
+ * With `fetch`, reconnects are held to one a second and fewer, whatever the transport's options and
+ * the server's `retry` say. `maxRetries: 0` spares the SDK's timers, which outlive a close by up to a
+ * second; it also gives up the notification stream when that first ends, and calls to be resumed.
  *
  * @example
  * ```ts
@@ -101,21 +104,29 @@ export function createTransportConnector(
     loading ??= load();
     const { Session, shared } = await loading;
     context.signal.throwIfAborted();
-    const { connectTimeoutMs } = context.settings;
+    const { connectTimeoutMs, onTrouble } = context.settings;
     dispatchers ??= new Dispatchers({ source: dispatcher, connectTimeoutMs });
     const guards = guardsOf(context, fetch, dispatchers.hold());
+    const { signal } = context;
+    // What the caller's function fetches must not outlive the open, though the function may.
+    const onAbort = (): void => cut(guards, notOpened(signal.reason));
     try {
+      signal.addEventListener('abort', onAbort, { once: true });
       const made = await make(contextFor(target, context, guards));
-      const session = new Session(partsOf(made, guards, given), context, shared);
-      await session.open(context.signal);
+      signal.removeEventListener('abort', onAbort);
+      const session = new Session(partsOf(made, guards, { given, onTrouble }), context, shared);
+      await session.open(signal);
       return session;
     } catch (error) {
-      // It may have fetched before it failed, and a fence that nobody arms lets it go on.
-      cut(guards, new Error('The session could not be opened', { cause: error }));
+      signal.removeEventListener('abort', onAbort);
+      cut(guards, notOpened(error));
       throw error;
     }
   };
 }
+
+const notOpened = (cause: unknown): Error =>
+  new Error('The session could not be opened', { cause });
 
 /** What is loaded with the first session. */
 interface Loaded {
@@ -151,11 +162,17 @@ function contextFor(
   return { target, signal, key, headers, settings, fetch: fencedFetch(fence) };
 }
 
+interface MadeBefore {
+  /** The transports of all sessions so far. */
+  readonly given: WeakSet<Transport>;
+  readonly onTrouble: (error: unknown) => void;
+}
+
 /** @throws TypeError when `made` is no transport, or served a session already. */
 function partsOf(
   made: Transport | SessionTransport,
   guards: TransportGuards,
-  given: WeakSet<Transport>,
+  { given, onTrouble }: MadeBefore,
 ): TransportParts {
   const own: SessionTransport = isTransport(made) ? { transport: made } : Object(made);
   const transport = new FencedTransport(own.transport, guards);
@@ -165,7 +182,15 @@ function partsOf(
   given.add(own.transport);
   return {
     transport,
-    isLoss: own.isLoss ?? isBrokenStream,
+    isLoss: (error) => {
+      try {
+        return (own.isLoss ?? isBrokenStream)(error);
+      } catch (trouble) {
+        // Thrown on, it would end up in the transport, which has no use for it.
+        onTrouble(trouble);
+        return false;
+      }
+    },
     fence: (reason) => guards.fence.arm(reason),
     sendLastWord: (message) => transport.sendLastWord(message),
     terminate: own.terminate ?? ((signal) => transport.terminate(signal)),

@@ -131,7 +131,7 @@ export class TransportSession<C = Client> implements Connection<C> {
 
   fence(reason: Error): void {
     // The server is told what nobody waits for any more. Best effort.
-    if (this.#cancels.length === 0 && this.#link.gone() === undefined) {
+    if (this.#link.gone() === undefined) {
       // Nobody may be waiting yet when one fails: rung 2 may come late, or never.
       this.#cancels = this.#link.inFlight.map(({ id }) => this.#cancelCall(id).catch(() => {}));
     }

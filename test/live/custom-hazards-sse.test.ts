@@ -18,6 +18,8 @@ import {
 } from '../support/raw-server.ts';
 
 const WATCH_MS = 250;
+/** Of the event loop on a busy machine. */
+const LAG_MS = 250;
 
 type Cleanup = Pick<TestContext, 'onTestFinished'>;
 
@@ -112,7 +114,7 @@ test('an endpoint that never comes is a failed open in time, and leaves no socke
   await until(() => server.openSockets === 0);
   const began = performance.now();
   expect(await pool.close()).toMatchObject({ abandoned: 0 });
-  expect(performance.now() - began).toBeLessThan(1_000 + 250);
+  expect(performance.now() - began).toBeLessThan(1_000 + 250 + LAG_MS);
   expect(server.count('GET')).toBe(1);
 });
 

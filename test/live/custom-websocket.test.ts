@@ -14,6 +14,8 @@ import { startWebSocketServer, webSocketTarget } from '../support/websocket-serv
 
 const closing = closeAfterEach();
 const CLOSE_MS = 600;
+/** Of the event loop on a busy machine. */
+const LAG_MS = 250;
 
 const SOCKETS = { ws: WsSocket, undici: UndiciSocket } as const;
 
@@ -91,7 +93,7 @@ describe.each(Object.keys(SOCKETS) as (keyof typeof SOCKETS)[])(
       for (const connection of server.connections) connection.deafen();
       const report = await pool.close();
       expect(report).toMatchObject({ sessions: 5, closed: 0, abandoned: 5 });
-      expect(report.durationMs).toBeLessThan(CLOSE_MS + 250);
+      expect(report.durationMs).toBeLessThan(CLOSE_MS + 250 + LAG_MS);
       for (const outcome of await outcomes) {
         expect(outcome).toMatchObject({ reason: { code: 'SESSION_LOST' } });
       }
