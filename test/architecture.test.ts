@@ -48,6 +48,16 @@ test('only connect/ and http/ import the SDK, undici and the parsers; only obser
   );
 });
 
+test('only stdio/ starts processes, and it knows nothing of connect/', () => {
+  const starters = /^(node:child_process|cross-spawn)$/;
+  expect(
+    forbiddenImports((file, from) => starters.test(from) && !isIn(file.path, 'stdio')),
+  ).toEqual([]);
+  expect(
+    forbiddenImports((file, from) => isIn(from, 'connect') && isIn(file.path, 'stdio')),
+  ).toEqual([]);
+});
+
 test('imports of values lead down: index, session-pool, sub-pool, then the rest', () => {
   const importersOf: Record<string, readonly string[]> = {
     'src/index.ts': [],
@@ -64,7 +74,7 @@ test('the heart knows connections by type only', () => {
   expect(
     forbiddenImports(
       (file, from) =>
-        isIn(from, 'connect', 'http') &&
+        isIn(from, 'connect', 'http', 'stdio') &&
         (heart.includes(file.path) || isIn(file.path, 'policy', 'observe')),
     ),
   ).toEqual([]);

@@ -69,6 +69,12 @@ export class StdioTransport implements Transport {
     this.#options = options;
   }
 
+  /** The last that the server wrote to its stderr, made a cause. `undefined`: nothing. */
+  get said(): Error | undefined {
+    const tail = this.#running?.stderr.tail;
+    return tail ? new Error(`It wrote to its stderr at last: ${tail}`) : undefined;
+  }
+
   /** Starts the process. Rejects with a `StdioError` (`SPAWN_FAILED`) when it can't be. */
   async start(): Promise<void> {
     if (this.#isStarted) throw new Error('The transport is started already, as `connect` does');
@@ -206,9 +212,8 @@ export class StdioTransport implements Transport {
   }
 
   #endError(code: StdioFailureCode, message: string): StdioError {
-    const said = this.#running?.stderr.tail;
-    const cause = said ? new Error(`It wrote to its stderr at last: ${said}`) : undefined;
-    return new StdioError(code, message, { execution: 'unknown', sessionLost: true, cause });
+    const details = { execution: 'unknown', sessionLost: true, cause: this.said } as const;
+    return new StdioError(code, message, details);
   }
 
   /** The session is gone under us. Told once, and to each message by itself before. */

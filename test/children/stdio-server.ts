@@ -111,6 +111,7 @@ function receive(message: Message): void {
 
 if (has('ignore-sigterm')) process.on('SIGTERM', () => {});
 if (has('ignore-eof')) setInterval(() => {}, 60_000);
+if (has('complain')) process.stderr.write('waiting for a sign-in in the browser\n');
 if (has('exit-at-start')) process.exit(5);
 if (has('grandchild-at-start')) startGrandchild({});
 if (has('slow-end')) process.stdin.on('end', () => void setTimeout(() => process.exit(0), 100));

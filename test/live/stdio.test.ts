@@ -156,6 +156,14 @@ describe('a server that can not be opened', () => {
     expect(methods).toEqual(['initialize']);
   });
 
+  test('says in the cause what it wrote, when its time is over', async () => {
+    const pool = newPool({ connectTimeoutMs: 700 });
+    const error = await errorOf(pool.acquire(lab.target('hang-initialize', 'complain')));
+    expect(error).toMatchObject({ code: 'OPEN_FAILED', kind: 'timeout' });
+    expect(error.message).not.toContain('browser');
+    expect(wordsOf(error)).toContain('waiting for a sign-in in the browser');
+  });
+
   test('leaves no process when the pool closes as it opens', async () => {
     const pool = newPool();
     const error = errorOf(pool.acquire(lab.target('hang-initialize', 'ignore-eof')));
