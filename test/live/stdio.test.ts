@@ -148,7 +148,7 @@ describe('a server that can not be opened', () => {
   });
 
   test('is not asked to cancel `initialize` when its time is over, and leaves no process', async () => {
-    const pool = newPool({ connectTimeoutMs: 700 });
+    const pool = newPool({ connectTimeoutMs: 2_500 });
     const error = await errorOf(pool.acquire(lab.target('hang-initialize', 'ignore-eof')));
     expect(error).toMatchObject({ code: 'OPEN_FAILED', kind: 'timeout' });
     await until(() => lab.processes().length === 0);
@@ -157,7 +157,7 @@ describe('a server that can not be opened', () => {
   });
 
   test('says in the cause what it wrote, when its time is over', async () => {
-    const pool = newPool({ connectTimeoutMs: 700 });
+    const pool = newPool({ connectTimeoutMs: 2_500 });
     const error = await errorOf(pool.acquire(lab.target('hang-initialize', 'complain')));
     expect(error).toMatchObject({ code: 'OPEN_FAILED', kind: 'timeout' });
     expect(error.message).not.toContain('browser');
