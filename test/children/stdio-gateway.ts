@@ -11,7 +11,7 @@ const server = (...habits: readonly string[]) => ({
   args: [script, '', ...habits],
   env,
 });
-const pool = new SessionPool({ closeTimeoutMs: way === 'impatient' ? 60_000 : 1_000 });
+const pool = new SessionPool({ closeTimeoutMs: way === 'impatient' ? 60_000 : 3_000 });
 
 /** What a gateway lives for. */
 const work = setInterval(() => {}, 60_000);
