@@ -1,6 +1,7 @@
 // Servers over stdio that do not want to end, as real processes: each is closed in time, with all
 // that it started, and the operating system says so (promises P1, P2; rows 8a to 8c of the hazards).
 
+import { readdirSync } from 'node:fs';
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { SessionPool, type SessionPoolOptions } from 'mcp-session-pool';
 import { describe, expect, test } from 'vitest';
@@ -95,6 +96,8 @@ test('a message of 2 MB that nobody reads holds up no close', async () => {
 });
 
 test('who left the group of its server is left alone, and holds up nothing', async () => {
+  const openFiles = (): number => readdirSync('/proc/self/fd').length;
+  const before = openFiles();
   const pool = newPool();
   const lease = await pool.acquire(lab.target());
   await callSoon(lease.client, 'grandchild-apart');
@@ -102,6 +105,8 @@ test('who left the group of its server is left alone, and holds up nothing', asy
   const { closed, durationMs } = await pool.close();
   expect({ closed, left: lab.processes().length }).toEqual({ closed: 1, left: 1 });
   expect(durationMs).toBeLessThan(BOUND_MS);
+  // It has the other ends of the pipes; ours are closed.
+  await until(() => openFiles() <= before);
 });
 
 test('50 servers at once, of all kinds, are gone within `closeTimeoutMs`', async () => {
