@@ -183,7 +183,8 @@ export class StdioTransport implements Transport {
       this.#die();
     });
     child.on('close', () => {
-      if (this.#dying !== undefined) this.#lose(this.#lastWord());
+      if (this.#dying === undefined) return;
+      running.reader.afterReading(() => this.#lose(this.#lastWord()));
     });
   }
 

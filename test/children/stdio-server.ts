@@ -53,7 +53,12 @@ const tools: Record<string, (input: Record<string, unknown>) => unknown> = {
   hang: () => 'silent',
   exit: (input) => process.exit(Number(input['code'] ?? 0)),
   'exit-soon': () => void setTimeout(() => process.exit(3), 50),
-  'answer-and-exit': () => void setImmediate(() => process.exit(4)),
+  'answer-and-exit': (input) => {
+    // At once when the answer has left us, read or not.
+    setImmediate(() => process.stdout.write('', () => process.exit(4)));
+    process.stdout.write(note.repeat(2_000));
+    return 'y'.repeat(Number(input['length']));
+  },
   'kill-self': () => {
     process.kill(process.pid, 'SIGKILL');
     return 'silent';

@@ -58,6 +58,34 @@ test('of many lines in one chunk, others get their turn after every 256', async 
   expect(methods).toHaveLength(601);
 });
 
+test('what came is delivered before the end of it is told, though the stream has ended', async () => {
+  const { stream, clock, reader, methods } = newReader();
+  const ends: number[] = [];
+  reader.afterReading(() => ends.push(methods.length));
+  stream.end(Array.from({ length: 600 }, (_, n) => note(n)).join(''));
+  await turn();
+  reader.afterReading(() => ends.push(methods.length));
+  await clock.settle();
+  await turn();
+  expect([ends, methods.length]).toEqual([[0, 600], 600]);
+});
+
+test('nothing is lost of what comes while others have their turn', async () => {
+  const { stream, clock, methods } = newReader();
+  stream.write(Array.from({ length: 300 }, (_, n) => note(n)).join(''));
+  await turn();
+  // As Node does to the pipes of a process that has ended.
+  stream.resume();
+  stream.write(note(300));
+  await turn();
+  stream.resume();
+  stream.write(note(301));
+  await turn();
+  await clock.settle();
+  await turn();
+  expect(methods).toEqual(Array.from({ length: 302 }, (_, n) => `n/${n}`));
+});
+
 test('after a large chunk others get their turn before the next', async () => {
   const { stream, clock, methods } = newReader();
   const large = `{"jsonrpc":"2.0","method":"large","params":{"x":"${'x'.repeat(40_000)}"}}\n`;
