@@ -183,8 +183,7 @@ export class StdioTransport implements Transport {
       this.#die();
     });
     child.on('close', () => {
-      if (this.#dying === undefined) return;
-      running.reader.afterReading(() => this.#lose(this.#lastWord()));
+      if (this.#dying !== undefined) this.#loseWhenRead();
     });
   }
 
@@ -194,7 +193,12 @@ export class StdioTransport implements Transport {
     const details = { execution: 'not-executed', sessionLost: true } as const;
     const refusal = new StdioError('PROCESS_ENDED', 'The server process is ending', details);
     this.#running?.writer.fence(refusal);
-    this.#dying = this.#options.clock.setTimeout(() => this.#lose(this.#lastWord()), LAST_WORDS_MS);
+    this.#dying = this.#options.clock.setTimeout(() => this.#loseWhenRead(), LAST_WORDS_MS);
+  }
+
+  /** What has come is handed on first. Bound: that is no more than the pipe held. */
+  #loseWhenRead(): void {
+    this.#running?.reader.afterReading(() => this.#lose(this.#lastWord()));
   }
 
   #stopDying(): void {

@@ -56,7 +56,7 @@ const tools: Record<string, (input: Record<string, unknown>) => unknown> = {
   'answer-and-exit': (input) => {
     // At once when the answer has left us, read or not.
     setImmediate(() => process.stdout.write('', () => process.exit(4)));
-    process.stdout.write(note.repeat(2_000));
+    process.stdout.write(note.repeat(700));
     return 'y'.repeat(Number(input['length']));
   },
   'kill-self': () => {
