@@ -18,6 +18,7 @@ import { packageTimes, selfTimes } from './support/cpu-profile.ts';
 import { takeFlag } from './support/flag.ts';
 import { parameters } from './support/parameters.ts';
 import { printHeader, printTable, saveJson, saveText } from './support/report.ts';
+import { measureStdioCalls, stdioVerdict } from './support/stdio-calls.ts';
 
 const isProfiling = takeFlag('cpu-prof');
 /**
@@ -62,10 +63,12 @@ async function measureAll(origin: string): Promise<void> {
     }
     printCalls(scenario, rows);
   }
+  const stdio = await measureStdioCalls(sizes);
   const lines = verdicts(rows);
-  console.log(`${[...lines, ...comparisons(rows)].join('\n')}\n`);
+  console.log(`${[...lines, ...comparisons(rows), stdioVerdict(stdio)].join('\n')}\n`);
   const { calls, sessions } = await count(server);
-  saveJson('calls', { sizes, callsAnswered: calls, sessionsLeft: sessions, verdicts: lines, rows });
+  const answered = { callsAnswered: calls, sessionsLeft: sessions };
+  saveJson('calls', { sizes, ...answered, verdicts: lines, rows, stdio });
   saveText('calls.svg', await drawCalls(rows, sizes.rounds));
 }
 
@@ -81,8 +84,8 @@ async function measure(
   const isSmall = tool === 'small';
   const calls = Math.ceil((isSmall ? sizes.calls : sizes.largeCalls) * share);
   const warmUpCalls = Math.ceil((isSmall ? sizes.warmUpCalls : sizes.largeCalls / 2) * share);
-  const url = `${origin}/${answers}`;
-  const round: CallRoundInput = { way, url, tool, inFlight, calls, warmUpCalls, isProfiled };
+  const at = { transport: 'http', way, url: `${origin}/${answers}` } as const;
+  const round: CallRoundInput = { at, tool, inFlight, calls, warmUpCalls, isProfiled };
   const before = await count(server);
   const answer = await askChild<CallRoundAnswer>('call-round', round);
   const answered = (await count(server)).calls - before.calls;

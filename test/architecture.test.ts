@@ -69,6 +69,16 @@ test('each SDK has its own modules: what both lines share loads neither', () => 
   expect(forbiddenImports((file, from) => isIn(file.path, 'v2') && ofSdk1.has(from))).toEqual([]);
 });
 
+test('only stdio/ starts processes, and it knows nothing of connect/', () => {
+  const starters = /^(node:child_process|cross-spawn)$/;
+  expect(
+    forbiddenImports((file, from) => starters.test(from) && !isIn(file.path, 'stdio')),
+  ).toEqual([]);
+  expect(
+    forbiddenImports((file, from) => isIn(from, 'connect') && isIn(file.path, 'stdio')),
+  ).toEqual([]);
+});
+
 test('imports of values lead down: index, session-pool, sub-pool, then the rest', () => {
   const importersOf: Record<string, readonly string[]> = {
     'src/index.ts': [],
@@ -85,7 +95,7 @@ test('the heart knows connections by type only', () => {
   expect(
     forbiddenImports(
       (file, from) =>
-        isIn(from, 'connect', 'http') &&
+        isIn(from, 'connect', 'http', 'stdio') &&
         (heart.includes(file.path) || isIn(file.path, 'policy', 'observe')),
     ),
   ).toEqual([]);

@@ -49,3 +49,20 @@ test('trouble that a connector tells of is counted', async () => {
   connector.sessions[0]?.context.settings.onTrouble(new Error('boom'));
   expect(pool.stats().totals.troubles).toBe(1);
 });
+
+test('what a server says in its own words goes to the logger, if there is one', async () => {
+  const lines: unknown[] = [];
+  const none = (): void => {};
+  const debug = (fields: object, message: string): void => void lines.push([fields, message]);
+  const logger = { debug, info: none, warn: none, error: none };
+  const logging = makePool({ logger });
+  await logging.pool.acquire(TARGET);
+  lines.length = 0;
+  const { key, settings } = logging.connector.sessions[0]!.context;
+  settings.onServerLog?.('up and running');
+  const server = new URL(TARGET.url).origin;
+  expect(lines).toEqual([[{ key, server, line: 'up and running' }, 'server stderr']]);
+  const silent = makePool();
+  await silent.pool.acquire(TARGET);
+  expect(silent.connector.sessions[0]?.context.settings.onServerLog).toBeUndefined();
+});

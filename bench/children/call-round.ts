@@ -7,10 +7,12 @@ import { childInput, tellParent } from '../support/child.ts';
 import { type CpuProfile, recordProfile } from '../support/cpu-profile.ts';
 import { cpuNanoseconds } from '../support/measure.ts';
 import { percentile } from '../support/percentile.ts';
+import { type StdioWay, stdioCallers } from '../support/stdio-callers.ts';
 
 export interface CallRoundInput {
-  readonly way: Way;
-  readonly url: string;
+  readonly at:
+    | { readonly transport: 'http'; readonly way: Way; readonly url: string }
+    | { readonly transport: 'stdio'; readonly way: StdioWay };
   readonly tool: Tool;
   readonly inFlight: number;
   readonly calls: number;
@@ -29,8 +31,8 @@ export interface CallRoundAnswer {
 }
 
 const input = childInput<CallRoundInput>();
-const { tool, inFlight, calls } = input;
-const caller = await callers[input.way](input.url);
+const { at, tool, inFlight, calls } = input;
+const caller = await (at.transport === 'http' ? callers[at.way](at.url) : stdioCallers[at.way]());
 let lastCall = 0;
 let warnings = 0;
 // Counted only: to print thousands would cost more than the calls.

@@ -6,15 +6,19 @@ import type { IdleHeapAnswer } from '../children/idle-heap-round.ts';
 import type { CallRow } from './call-report.ts';
 import { SCENARIOS } from './call-scenarios.ts';
 import { WAYS } from './callers.ts';
+import { STDIO_WAYS } from './stdio-callers.ts';
+import { STDIO_SCENARIOS, type StdioCallRow } from './stdio-calls.ts';
 
 export function checkCalls(result: unknown): void {
-  const { rows, verdicts, sessionsLeft } = result as {
+  const { rows, stdio, verdicts, sessionsLeft } = result as {
     rows: readonly CallRow[];
+    stdio: readonly StdioCallRow[];
     verdicts: readonly string[];
     sessionsLeft: number;
   };
   equal(rows.length, SCENARIOS.length * WAYS.length);
-  for (const { way, rounds } of rows) {
+  equal(stdio.length, STDIO_SCENARIOS.length * STDIO_WAYS.length);
+  for (const { way, rounds } of [...rows, ...stdio]) {
     ok(rounds.length > 0, `${way}: no rounds`);
     for (const { cpuMicroseconds, p50Ms, p99Ms } of rounds) {
       for (const figure of [cpuMicroseconds, p50Ms]) ok(figure > 0, `${way}: ${figure}`);

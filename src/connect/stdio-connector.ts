@@ -1,6 +1,7 @@
 // Opens MCP sessions with servers that run as processes of our own. Sits at the edge of the pool as
 // a `Connector`; `stdio/` knows how to start, talk to and end them.
 
+import { DeadlineError } from '../open-session.ts';
 import { LiveGroups } from '../stdio/live-groups.ts';
 import { StdioError } from '../stdio/stdio-error.ts';
 import { StdioTransport } from '../stdio/stdio-transport.ts';
@@ -38,9 +39,21 @@ export function createStdioConnector<C>(lent: LentShared<C>): Connector<C> {
       context,
       lent,
     );
-    await session.open(context.signal);
+    const { signal } = context;
+    const onAbort = (): void => explain(signal.reason, transport);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await session.open(signal);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
     return session;
   };
+}
+
+/** A server that hangs as it starts may have said why, and its caller hears of the time alone. */
+function explain(reason: unknown, transport: StdioTransport): void {
+  if (reason instanceof DeadlineError) reason.cause ??= transport.said;
 }
 
 const isStdioTarget = (target: SessionTarget): target is StdioTarget => 'command' in target;

@@ -19,9 +19,12 @@ const LOOK_EVERY_MS = 25;
 /** Before the first thorough look; doubles with each. */
 const THOROUGH_AFTER_MS = 100;
 
+/** What a ladder needs of the group. */
+export type ClosedGroup = Pick<ProcessGroup, 'hasExited' | 'look' | 'terminate' | 'kill'>;
+
 /** See the file header. */
 export class CloseLadder {
-  readonly #group: ProcessGroup;
+  readonly #group: ClosedGroup;
   readonly #clock: Clock;
   readonly #onEmpty: () => void;
   #timers: Timer[] = [];
@@ -33,7 +36,7 @@ export class CloseLadder {
   #isOver = false;
 
   /** `onEmpty`: called once, when nobody is left. */
-  constructor(group: ProcessGroup, clock: Clock, onEmpty: () => void) {
+  constructor(group: ClosedGroup, clock: Clock, onEmpty: () => void) {
     this.#group = group;
     this.#clock = clock;
     this.#onEmpty = onEmpty;

@@ -39,6 +39,12 @@ export class MessageReader {
   readonly #splitter: LineSplitter;
   readonly #nonsense = createBudget(NONSENSE.kibibytes, NONSENSE.periodMs);
   readonly #inbox: Inbox;
+  /** Came while others had their turn. Bound: what the pipe holds. Oldest first. */
+  #chunks: Buffer[] = [];
+  /** Others have their turn. The stream may end meanwhile, paused or not. */
+  #isWaiting = false;
+  /** Runs when all that came was handled. */
+  #onRead: (() => void) | undefined;
   /** Nothing is delivered any more. */
   #isOver = false;
   /** Bytes that came since. */
@@ -59,9 +65,16 @@ export class MessageReader {
    */
   discard(): void {
     this.#isOver = true;
+    this.#chunks = [];
     this.#splitter.clear();
     this.#inbox.clear();
     this.#options.stream.resume();
+  }
+
+  /** Runs `andThen` when all that came has been delivered: now, or some turns later. */
+  afterReading(andThen: () => void): void {
+    if (this.#isWaiting) this.#onRead = andThen;
+    else andThen();
   }
 
   #onData(chunk: Buffer): void {
@@ -70,33 +83,44 @@ export class MessageReader {
       if (this.#discarded > DISCARD_BYTES) this.#options.stream.destroy();
       return;
     }
-    this.#splitter.push(chunk);
-    this.#work(chunk.length < SLICE_BYTES);
+    this.#chunks.push(chunk);
+    if (!this.#isWaiting) this.#work();
+    // Node itself resumes the pipes of a process that has ended.
+    else this.#options.stream.pause();
   }
 
-  /** Handles lines until there are none or the slice is over. `isLast`: of this turn's bytes. */
-  #work(isLast: boolean): void {
+  /** Handles what has come, until there is none or the slice is over. */
+  #work(): void {
     const { stream, clock } = this.#options;
-    for (let lines = 0; lines < SLICE_LINES; lines += 1) {
+    let [lines, bytes] = [0, 0];
+    while (lines < SLICE_LINES) {
       const line = this.#next();
       if (this.#isOver) return;
-      if (line === undefined) {
-        if (isLast) stream.resume();
-        else this.#pause(() => stream.resume());
-        return;
+      if (line !== undefined) {
+        this.#take(line);
+        lines += 1;
+        continue;
       }
-      this.#take(line);
+      if (bytes >= SLICE_BYTES) break;
+      const chunk = this.#chunks.shift();
+      if (chunk === undefined) return this.#allRead();
+      this.#splitter.push(chunk);
+      bytes += chunk.length;
     }
-    // Order: the stream stays paused, so that nothing is pushed before what is left is handled.
+    this.#isWaiting = true;
     stream.pause();
     clock.yield(() => {
-      if (!this.#isOver) this.#work(isLast);
+      this.#isWaiting = false;
+      if (!this.#isOver) this.#work();
     });
   }
 
-  #pause(andThen: () => void): void {
-    this.#options.stream.pause();
-    this.#options.clock.yield(andThen);
+  #allRead(): void {
+    this.#options.stream.resume();
+    const onRead = this.#onRead;
+    this.#onRead = undefined;
+    // Later: the last messages are handed on a microtask apart.
+    if (onRead !== undefined) this.#options.clock.yield(onRead);
   }
 
   #next(): string | undefined {
@@ -128,6 +152,7 @@ export class MessageReader {
 
   #fail(code: 'MESSAGE_TOO_LARGE' | 'FLOODED', message: string, cause: unknown): void {
     this.#isOver = true;
+    this.#chunks = [];
     this.#splitter.clear();
     this.#options.stream.destroy();
     const details = { execution: 'unknown', sessionLost: true, cause } as const;

@@ -69,6 +69,12 @@ export class StdioTransport implements Transport {
     this.#options = options;
   }
 
+  /** The last that the server wrote to its stderr, made a cause. `undefined`: nothing. */
+  get said(): Error | undefined {
+    const tail = this.#running?.stderr.tail;
+    return tail ? new Error(`It wrote to its stderr at last: ${tail}`) : undefined;
+  }
+
   /** Starts the process. Rejects with a `StdioError` (`SPAWN_FAILED`) when it can't be. */
   async start(): Promise<void> {
     if (this.#isStarted) throw new Error('The transport is started already, as `connect` does');
@@ -177,7 +183,7 @@ export class StdioTransport implements Transport {
       this.#die();
     });
     child.on('close', () => {
-      if (this.#dying !== undefined) this.#lose(this.#lastWord());
+      if (this.#dying !== undefined) this.#loseWhenRead();
     });
   }
 
@@ -187,7 +193,12 @@ export class StdioTransport implements Transport {
     const details = { execution: 'not-executed', sessionLost: true } as const;
     const refusal = new StdioError('PROCESS_ENDED', 'The server process is ending', details);
     this.#running?.writer.fence(refusal);
-    this.#dying = this.#options.clock.setTimeout(() => this.#lose(this.#lastWord()), LAST_WORDS_MS);
+    this.#dying = this.#options.clock.setTimeout(() => this.#loseWhenRead(), LAST_WORDS_MS);
+  }
+
+  /** What has come is handed on first. Bound: that is no more than the pipe held. */
+  #loseWhenRead(): void {
+    this.#running?.reader.afterReading(() => this.#lose(this.#lastWord()));
   }
 
   #stopDying(): void {
@@ -206,9 +217,8 @@ export class StdioTransport implements Transport {
   }
 
   #endError(code: StdioFailureCode, message: string): StdioError {
-    const said = this.#running?.stderr.tail;
-    const cause = said ? new Error(`It wrote to its stderr at last: ${said}`) : undefined;
-    return new StdioError(code, message, { execution: 'unknown', sessionLost: true, cause });
+    const details = { execution: 'unknown', sessionLost: true, cause: this.said } as const;
+    return new StdioError(code, message, details);
   }
 
   /** The session is gone under us. Told once, and to each message by itself before. */

@@ -1,7 +1,7 @@
 // A gateway with two servers over stdio, one of which ends only by SIGKILL: what is left of them
 // when it ends in one way or another? Its parent looks.
 
-import { closeOnSignals, SessionPool } from 'mcp-session-pool';
+import { closeOnSignals, type Lease, SessionPool } from 'mcp-session-pool';
 
 const [, , way = '', script = ''] = process.argv;
 
@@ -11,10 +11,16 @@ const server = (...habits: readonly string[]) => ({
   args: [script, '', ...habits],
   env,
 });
-const pool = new SessionPool({ closeTimeoutMs: way === 'impatient' ? 60_000 : 1_000 });
+const pool = new SessionPool({ closeTimeoutMs: way === 'impatient' ? 60_000 : 3_000 });
 
 /** What a gateway lives for. */
 const work = setInterval(() => {}, 60_000);
+
+async function pingAndRelease(lease: Lease): Promise<void> {
+  await lease.client.ping();
+  process.send?.('pinged');
+  lease.release();
+}
 
 const ways: Record<string, () => Promise<void> | void> = {
   recipe: () => void closeOnSignals(pool),
@@ -23,11 +29,7 @@ const ways: Record<string, () => Promise<void> | void> = {
     closeOnSignals(pool, { drainTimeoutMs: 5_000 });
     const lease = await pool.acquire(server('ignore-eof'));
     process.once('SIGTERM', () => {
-      setTimeout(async () => {
-        await lease.client.ping();
-        process.send?.('pinged');
-        lease.release();
-      }, 200);
+      setTimeout(() => void pingAndRelease(lease), 200);
     });
   },
   'recipe-and-host': () => {
@@ -51,10 +53,11 @@ const ways: Record<string, () => Promise<void> | void> = {
       process.disconnect();
     }),
   close: () =>
-    void process.once('message', async () => {
-      await pool.close();
-      clearInterval(work);
-      process.disconnect();
+    void process.once('message', () => {
+      void pool.close().then(() => {
+        clearInterval(work);
+        process.disconnect();
+      });
     }),
 };
 

@@ -53,7 +53,12 @@ const tools: Record<string, (input: Record<string, unknown>) => unknown> = {
   hang: () => 'silent',
   exit: (input) => process.exit(Number(input['code'] ?? 0)),
   'exit-soon': () => void setTimeout(() => process.exit(3), 50),
-  'answer-and-exit': () => void setImmediate(() => process.exit(4)),
+  'answer-and-exit': (input) => {
+    // At once when the answer has left us, read or not.
+    setImmediate(() => process.stdout.write('', () => process.exit(4)));
+    process.stdout.write(note.repeat(700));
+    return 'y'.repeat(Number(input['length']));
+  },
   'kill-self': () => {
     process.kill(process.pid, 'SIGKILL');
     return 'silent';
@@ -111,6 +116,7 @@ function receive(message: Message): void {
 
 if (has('ignore-sigterm')) process.on('SIGTERM', () => {});
 if (has('ignore-eof')) setInterval(() => {}, 60_000);
+if (has('complain')) process.stderr.write('waiting for a sign-in in the browser\n');
 if (has('exit-at-start')) process.exit(5);
 if (has('grandchild-at-start')) startGrandchild({});
 if (has('slow-end')) process.stdin.on('end', () => void setTimeout(() => process.exit(0), 100));

@@ -148,12 +148,20 @@ describe('a server that can not be opened', () => {
   });
 
   test('is not asked to cancel `initialize` when its time is over, and leaves no process', async () => {
-    const pool = newPool({ connectTimeoutMs: 700 });
+    const pool = newPool({ connectTimeoutMs: 2_500 });
     const error = await errorOf(pool.acquire(lab.target('hang-initialize', 'ignore-eof')));
     expect(error).toMatchObject({ code: 'OPEN_FAILED', kind: 'timeout' });
     await until(() => lab.processes().length === 0);
     const methods = lab.readLines().map((line) => JSON.parse(line).method as string);
     expect(methods).toEqual(['initialize']);
+  });
+
+  test('says in the cause what it wrote, when its time is over', async () => {
+    const pool = newPool({ connectTimeoutMs: 2_500 });
+    const error = await errorOf(pool.acquire(lab.target('hang-initialize', 'complain')));
+    expect(error).toMatchObject({ code: 'OPEN_FAILED', kind: 'timeout' });
+    expect(error.message).not.toContain('browser');
+    expect(wordsOf(error)).toContain('waiting for a sign-in in the browser');
   });
 
   test('leaves no process when the pool closes as it opens', async () => {
@@ -190,9 +198,11 @@ describe('a server that crashes', () => {
     expect(wordsOf(error)).toMatch(/exited with code 7 \| [\s\S]*last words: out of luck/);
   });
 
-  test('is answered for before its end is told', async () => {
+  test('is heard to the end of its last answer before its own is told', async () => {
     const lease = await newPool().acquire(lab.target());
-    expect(await call(lease.client, 'answer-and-exit')).toBe('null');
+    // Behind so many lines that they are not read in one turn.
+    const answer = await call(lease.client, 'answer-and-exit', { length: 1_000 });
+    expect(answer.length).toBe(1_000);
     await until(() => lease.signal.aborted);
   });
 

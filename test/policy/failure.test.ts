@@ -62,6 +62,19 @@ describe('failureOf', () => {
     { name: 'an answer in HTML', error: withCode('UNEXPECTED_CONTENT'), kind: 'protocol' },
     { name: 'a message over the bound', error: withCode('MESSAGE_TOO_LARGE'), kind: 'protocol' },
     { name: 'a message that was not taken', error: withCode('TIMEOUT'), kind: 'timeout' },
+    {
+      name: 'a process that could not be started',
+      error: withCode('SPAWN_FAILED', { cause: withCode('ENOENT', { syscall: 'spawn node' }) }),
+      kind: 'process',
+    },
+    { name: 'such a process, as Node tells it', error: withCode('SPAWN_FAILED'), kind: 'process' },
+    {
+      name: 'a process that ended, whatever it said',
+      error: withCode('PROCESS_ENDED', { cause: new Error('the words of a peer') }),
+      kind: 'process',
+    },
+    { name: 'a process that closed its pipes', error: withCode('PIPE_CLOSED'), kind: 'process' },
+    { name: 'a process that floods', error: withCode('FLOODED'), kind: 'protocol' },
     { name: 'socket error of undici', error: withCode('UND_ERR_SOCKET'), kind: 'network' },
     { name: 'HTTP 401 in code', error: withCode(401), kind: 'unauthorized', status: 401 },
     {
