@@ -4,7 +4,7 @@
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { describe, expect, test } from 'vitest';
 import type { ConnectContext, SessionSettings } from '../../src/connect/connector.ts';
-import { lentShared } from '../../src/connect/lent-clients.ts';
+import { lentShared } from '../../src/connect/sdk-1.ts';
 import { type TransportParts, TransportSession } from '../../src/connect/transport-session.ts';
 import { lend } from '../support/http-sessions.ts';
 import { ManualClock } from '../support/manual-clock.ts';
