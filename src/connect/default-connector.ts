@@ -6,7 +6,7 @@ import type { Connector } from './connector.ts';
 import type { HttpConnectorOptions, HttpShared } from './http-shared.ts';
 
 /** What needs a connector of ours. */
-type Kind = 'streamable-http' | 'sse';
+type Kind = 'streamable-http' | 'sse' | 'auto';
 
 /** The connector of a pool that was given none. */
 export function createDefaultConnector(options: HttpConnectorOptions): Connector {
@@ -22,6 +22,10 @@ export function createDefaultConnector(options: HttpConnectorOptions): Connector
       case 'sse': {
         const { createSseConnector } = await import('./sse-connector.ts');
         return createSseConnector(await shared);
+      }
+      case 'auto': {
+        const { createAutoConnector } = await import('./auto-connector.ts');
+        return createAutoConnector(await shared);
       }
       default:
         return kind satisfies never;

@@ -127,6 +127,11 @@ export class HttpSession implements Connection<Client> {
     return this.#link.lost;
   }
 
+  /** The server has answered `initialize`: it speaks this transport, whatever became of the open. */
+  get isSpoken(): boolean {
+    return this.#transport.protocolVersion !== undefined;
+  }
+
   lend(lease: LeaseContext): Client {
     const client = this.#lent.lend(this.#link, lease);
     const { onRequest, onNotification } = lease;

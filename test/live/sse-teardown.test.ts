@@ -47,8 +47,8 @@ test.each<[string, SseHandlers, number]>([
     await until(() => server.openSockets === 0);
     const { connections, exchanges } = server;
     const atClose = exchanges.length;
-    // Longer than an `EventSource` waits before it asks for another stream.
-    await pause(3_500);
+    // The second time, for longer than an `EventSource` waits before it asks for another stream.
+    await pause(watchMs);
     expect(exchanges).toHaveLength(atClose);
     expect(server.connections).toBe(connections);
     expect(server.count('GET')).toBe(SESSIONS);
