@@ -1,7 +1,7 @@
 // Opens MCP sessions over whichever of the two HTTP protocols the server speaks: first the one it
-// was found to speak before, else Streamable HTTP; then, if it was refused as it would be by a server
-// of the other one, that. So a server that changes is found again, and an open costs one request more
-// than it must, at most. Sits at the edge of the pool as a `Connector`. Knows no pool.
+// was found to speak before, else Streamable HTTP; then, if that was refused as a server of the
+// other one would, the other. So a server that changes is found again, and an open costs one
+// request more than it must, at most. Sits at the edge of the pool as a `Connector`.
 
 import '../host-fetch-guard.ts';
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';

@@ -127,7 +127,7 @@ export class HttpSession implements Connection<Client> {
     return this.#link.lost;
   }
 
-  /** The server has answered `initialize`: it speaks this transport, whatever became of the open. */
+  /** The server has answered `initialize`: it speaks this protocol, whatever else went wrong. */
   get isSpoken(): boolean {
     return this.#transport.protocolVersion !== undefined;
   }

@@ -1,6 +1,6 @@
-// Which HTTP protocol servers were found to speak. An endpoint is most likely to speak what it spoke
-// before, and one never seen what its origin's others speak. Bounded; what was looked at longest ago
-// is forgotten first. Knows no session.
+// Which HTTP protocol servers were found to speak. An endpoint is most likely to speak what it
+// spoke before, and one never seen what its origin's others speak. Bounded; what was looked at
+// longest ago is forgotten first. Knows no session.
 
 import type { HttpProtocol } from '../policy/transport-choice.ts';
 

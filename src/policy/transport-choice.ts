@@ -12,9 +12,9 @@ const OF_NEITHER: ReadonlySet<number> = new Set([...OF_CALLER, ...OF_MOMENT]);
 
 /**
  * Whether a refusal with `status` says that the server may not speak the protocol it was asked in.
- * MCP 2025-11-25, Transports, "Backwards Compatibility", has a client go from a refused `initialize`
- * to HTTP+SSE for 400, 404 and 405; in 2025-06-18 it is any 4xx. Here it is any 4xx that is not
- * about the caller or the moment, and no 5xx.
+ * MCP 2025-11-25, Transports, "Backwards Compatibility", has a client go from a refused
+ * `initialize` to HTTP+SSE for 400, 404 and 405; in 2025-06-18 it is any 4xx. Here it is any 4xx
+ * that is not about the caller or the moment, and no 5xx.
  */
 export function isOfOtherProtocol(status: number): boolean {
   return status >= 400 && status <= 499 && !OF_NEITHER.has(status);
