@@ -151,7 +151,7 @@ describe("what `transport: 'auto'` found out", () => {
   it.each(['a stream without endpoint', 'a stream that ends', 'a page'] as const)(
     'is found out anew when a server that changed gives %s to a GET',
     async (gives) => {
-      const { requestsOfOpen, state } = await serveChanging({ connectTimeoutMs: 1_000 });
+      const { requestsOfOpen, state } = await serveChanging({ connectTimeoutMs: 4_000 });
       await requestsOfOpen();
       state.speaks = 'streamable-http';
       state.gives = gives;

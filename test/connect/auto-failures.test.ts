@@ -2,6 +2,7 @@
 // many of many opens at once ask in the wrong one.
 
 import { describe, expect, it } from 'vitest';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import type { ConnectContext } from '../../src/connect/connector.ts';
 import { observe } from '../../src/connect/failure-of.ts';
 import { type Failure, failureOf, judge } from '../../src/policy/failure.ts';
@@ -132,7 +133,10 @@ describe('many opens of a server that nobody knows', () => {
 
   it('ask in the wrong protocol once', async () => {
     const server = await serveSse(old);
-    const sessions = newSessions();
+    // The wait for the first has an end, which a busy machine must not come to.
+    const setTimeout: Clock['setTimeout'] = (run, delayMs) =>
+      systemClock.setTimeout(run, delayMs * 30);
+    const sessions = newSessions({ clock: { ...systemClock, setTimeout } });
     await Promise.all(Array.from({ length: 50 }, () => openAuto(sessions, server.url)));
     const wrong = server.exchanges.filter(
       ({ method, path }) => method === 'POST' && path === '/sse',

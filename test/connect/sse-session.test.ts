@@ -219,7 +219,7 @@ describe('a call over SSE', () => {
     for (let n = 0; n < 20; n += 1) {
       expect(textOf(await call(client, n))).toBe(JSON.stringify({ n }));
     }
-    expect(server.connections).toBeLessThanOrEqual(3);
+    expect(server.connections).toBeLessThanOrEqual(6);
   });
 });
 
