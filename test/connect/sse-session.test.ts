@@ -1,6 +1,7 @@
 // A session over the older HTTP+SSE protocol at work: whose headers its messages carry, in which
 // order what came is heard, and what frees a call's socket.
 
+import type { ServerResponse } from 'node:http';
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { describe, expect, it } from 'vitest';
 import { describeConnection } from '../support/connection-contract.ts';
@@ -122,7 +123,10 @@ describe('the headers of a message over SSE', () => {
 });
 
 describe('what comes over the stream of an SSE session', () => {
-  it('is heard in order: progress before the answer in the same packet, and that before the end', async () => {
+  it.each<[string, (response: ServerResponse) => void]>([
+    ['end', (response) => void response.end()],
+    ['cut', (response) => void response.socket?.end()],
+  ])('is heard in order: progress before the answer, and that before the %s', async (_, end) => {
     const server = await serveSse({
       'tools/call': ({ message, response, stream }) => {
         response.writeHead(202).end();
@@ -131,7 +135,11 @@ describe('what comes over the stream of an SSE session', () => {
           return eventOf({ jsonrpc: '2.0', method: 'notifications/progress', params });
         });
         const answer = eventOf({ jsonrpc: '2.0', id: message.id, result: { content: [] } });
-        stream?.response.end(`${progress.join('')}${answer}`);
+        if (stream === undefined) return;
+        // In one packet, and the end with it.
+        stream.response.socket?.cork();
+        stream.response.write(`${progress.join('')}${answer}`);
+        end(stream.response);
       },
     });
     const session = await open(server);
@@ -211,6 +219,37 @@ describe('a call over SSE', () => {
     await expect(waiting).rejects.toMatchObject({ code: -32_001 });
     await session.probe(new AbortController().signal);
     expect(session.lost?.aborted).toBe(false);
+  });
+
+  it('that was taken by an answer that never ends loses that socket, and goes on', async () => {
+    const server = await serveSse({
+      'tools/call': ({ response }) => void response.writeHead(202).write('Acc'),
+    });
+    const { client } = lend(await open(server));
+    const outcome = call(client, 'answered');
+    await until(() => server.count('POST', 'tools/call') === 1);
+    await until(() => server.pending === 1);
+    const id = postsOf(server, 'tools/call')[0]?.message.id;
+    server.streams[0]?.send({ jsonrpc: '2.0', id, result: { content: [] } });
+    await expect(outcome).resolves.toEqual({ content: [] });
+  });
+
+  it('that was taken by an answer that is cut goes on', async () => {
+    const server = await serveSse({
+      'tools/call': ({ response, message, stream }) => {
+        response.writeHead(202, { 'content-length': '8' }).write('Acc', () => response.destroy());
+        response.once('close', () =>
+          setTimeout(
+            () => stream?.send({ jsonrpc: '2.0', id: message.id, result: { content: [] } }),
+            40,
+          ),
+        );
+      },
+    });
+    let worn = 0;
+    const session = await open(server, { worn: () => (worn += 1) });
+    await expect(call(lend(session).client)).resolves.toEqual({ content: [] });
+    expect({ worn, lost: session.lost?.aborted }).toEqual({ worn: 0, lost: false });
   });
 
   it('reuses connections: the stream has one, and calls in turn share another', async () => {
