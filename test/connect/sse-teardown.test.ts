@@ -99,12 +99,12 @@ describe('the end of an SSE session', () => {
     const server = await serveSse();
     const session = await open(server);
     session.sever(over);
+    await until(() => server.openSockets === 0);
     session.sever(over);
     session.fence(over);
     await takeDown(session);
     await session.transport.close();
     await expect(session.probe(new AbortController().signal)).rejects.toThrow();
-    await until(() => server.openSockets === 0);
     expect(server.count('GET')).toBe(1);
   });
 
