@@ -12,7 +12,7 @@ import { beginEvents, pause, type RawExchange, until } from '../support/raw-serv
 import { useSessions } from '../support/session-fixture.ts';
 import { initialized, type SseHandlers, take } from '../support/sse-server.ts';
 
-const { newSessions, serveSse } = useSessions();
+const { newSessions, serveRaw, serveSse } = useSessions();
 
 const refuse =
   (status: number, headers: Record<string, string> = {}) =>
@@ -90,6 +90,14 @@ describe('an open that fails in both protocols', () => {
     expect(server.exchanges.filter(({ path }) => path === '/sse')).toHaveLength(2);
   });
 
+  it('is no verdict: the next one asks in the same order', async () => {
+    const server = await serveSse({ initialize: refuse(404), GET: refuse(404) });
+    const sessions = newSessions();
+    for (let n = 0; n < 2; n += 1) await openAuto(sessions, server.url).catch(() => {});
+    const methods = server.exchanges.map(({ method }) => method);
+    expect(methods).toEqual(['POST', 'GET', 'POST', 'GET']);
+  });
+
   it('was first asked in SSE, because that was spoken before, and tells of both the same way', async () => {
     let isGone = false;
     const server = await serveSse({
@@ -116,6 +124,26 @@ describe('an open that fails in both protocols', () => {
   });
 });
 
+/** The wait for the first has an end, which a busy machine must not come to. */
+const PATIENT: Clock = {
+  ...systemClock,
+  setTimeout: (run, delayMs) => systemClock.setTimeout(run, delayMs * 30),
+};
+
+it('opens of a server that is known wait for no other', async () => {
+  const server = await serveRaw();
+  const sessions = newSessions({ clock: PATIENT });
+  await openAuto(sessions, server.url);
+  const controller = new AbortController();
+  const never = (): Promise<never> => new Promise(() => {});
+  const stuck = openAuto(sessions, server.url, { headers: never, signal: controller.signal });
+  const outcome = Promise.allSettled([stuck]);
+  await openAuto(sessions, server.url);
+  controller.abort(new Error('enough'));
+  await outcome;
+  expect(server.count('GET')).toBe(0);
+});
+
 describe('many opens of a server that nobody knows', () => {
   const slowly =
     (status: number) =>
@@ -133,10 +161,7 @@ describe('many opens of a server that nobody knows', () => {
 
   it('ask in the wrong protocol once', async () => {
     const server = await serveSse(old);
-    // The wait for the first has an end, which a busy machine must not come to.
-    const setTimeout: Clock['setTimeout'] = (run, delayMs) =>
-      systemClock.setTimeout(run, delayMs * 30);
-    const sessions = newSessions({ clock: { ...systemClock, setTimeout } });
+    const sessions = newSessions({ clock: PATIENT });
     await Promise.all(Array.from({ length: 50 }, () => openAuto(sessions, server.url)));
     const wrong = server.exchanges.filter(
       ({ method, path }) => method === 'POST' && path === '/sse',

@@ -107,19 +107,22 @@ describe('the headers of a message over SSE', () => {
     expect(post?.headers['mcp-protocol-version']).not.toBe('1');
   });
 
-  it('fail the call that they could not be had for, with their own error', async () => {
-    const server = await serveSse({ 'tools/call': echo });
-    const session = await open(server);
-    const broken = new Error('no vault');
-    const client = session.lend({
-      end: () => {},
-      endedWith: () => undefined,
-      headers: () => Promise.reject(broken),
-    });
-    await expect(call(client)).rejects.toBe(broken);
-    await expect(call(lend(session).client)).resolves.toBeDefined();
-    expect(session.lost?.aborted).toBe(false);
-  });
+  it.each([{}, { code: 'ECONNREFUSED' }, { status: 404 }])(
+    'fail the call that they could not be had for, and no more, with an error of %o',
+    async (facts) => {
+      const server = await serveSse({ 'tools/call': echo });
+      const session = await open(server);
+      const broken = Object.assign(new Error('no vault'), facts);
+      const client = session.lend({
+        end: () => {},
+        endedWith: () => undefined,
+        headers: () => Promise.reject(broken),
+      });
+      await expect(call(client)).rejects.toBe(broken);
+      await expect(call(lend(session).client)).resolves.toBeDefined();
+      expect(session.lost?.aborted).toBe(false);
+    },
+  );
 });
 
 describe('what comes over the stream of an SSE session', () => {

@@ -5,11 +5,11 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { createHttpShared } from '../../src/connect/http-shared.ts';
 import { SseTransport } from '../../src/connect/sse-transport.ts';
-import { beginEvents, pause, until } from '../support/raw-server.ts';
+import { beginEvents, eventOf, pause, until } from '../support/raw-server.ts';
 import { useSessions } from '../support/session-fixture.ts';
 import { take } from '../support/sse-server.ts';
 
-const { serveSse } = useSessions();
+const { serveRaw, serveSse } = useSessions();
 
 const made: SseTransport[] = [];
 afterEach(() => {
@@ -110,6 +110,22 @@ describe('the SSE transport', () => {
     await transport.close();
     await expect(transport.sendLastWord(ping)).rejects.toMatchObject({ code: 'SESSION_LOST' });
     expect(heard).toEqual([]);
+  });
+
+  it('lets nothing out to another origin that the server names while a call is on its way', async () => {
+    const server = await serveSse({ ping: take });
+    const other = await serveRaw();
+    const transport = newTransport(server.url);
+    await transport.start();
+    const outcome = new Promise((_, reject) => {
+      transport.onmessage = () => void transport.send(ping).catch(reject);
+    });
+    const heard = eventOf({ jsonrpc: '2.0', method: 'notifications/message', params: {} });
+    const named = `event: endpoint\ndata: ${other.url.href}\n\n`;
+    server.streams[0]?.response.write(`${heard}${named}`);
+    await expect(outcome).rejects.toMatchObject({ message: expect.stringContaining('origin') });
+    await transport.sendLastWord(ping).catch(() => {});
+    expect(other.connections).toBe(0);
   });
 
   it('forgets the headers of a call once the server has taken it', async () => {
