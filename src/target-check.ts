@@ -34,6 +34,7 @@ const HTTP_MEMBERS = new Set([
   ...SCOPE_MEMBERS,
   ...['url', 'transport', 'authProvider', 'headers', 'notifications'],
 ]);
+const TRANSPORTS: ReadonlySet<unknown> = new Set(['streamable-http', 'sse', 'auto']);
 const STDIO_MEMBERS = new Set([...SCOPE_MEMBERS, 'command', 'args', 'env', 'cwd']);
 const CUSTOM_MEMBERS = new Set([...SCOPE_MEMBERS, 'server', 'connect']);
 
@@ -109,8 +110,8 @@ function checkHttp(target: HttpTarget): void {
   checkKnown('target member', target, HTTP_MEMBERS);
   checkUrl(target.url);
   const { transport, headers, notifications, authProvider } = target;
-  if (transport !== undefined && transport !== 'streamable-http' && transport !== 'sse') {
-    throw new TypeError("Expected `transport` to be 'streamable-http' or 'sse'");
+  if (transport !== undefined && !TRANSPORTS.has(transport)) {
+    throw new TypeError("Expected `transport` to be 'streamable-http', 'sse' or 'auto'");
   }
   if (notifications !== undefined && typeof notifications !== 'boolean') {
     throw new TypeError(`Expected \`notifications\` to be a boolean, got ${kindOf(notifications)}`);

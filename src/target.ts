@@ -42,8 +42,12 @@ export interface Scope {
 export interface HttpTarget extends Scope {
   /** The MCP endpoint, `http:` or `https:`. */
   readonly url: string | URL;
-  /** Default: `'streamable-http'`. */
-  readonly transport?: 'streamable-http' | 'sse';
+  /**
+   * `'sse'`: the older HTTP+SSE protocol of 2024-11-05. `'auto'`: Streamable HTTP, and where the
+   * server does not speak that, HTTP+SSE, both within `connectTimeoutMs`; what it speaks is
+   * remembered. Default: `'streamable-http'`.
+   */
+  readonly transport?: 'streamable-http' | 'sse' | 'auto';
   /**
    * Supplies OAuth tokens. Needs `identity`. Give one object per identity, not one per call:
    * sessions that were given the same one refresh its token once, not once each.
@@ -54,7 +58,8 @@ export interface HttpTarget extends Scope {
   /**
    * Keeps a notification stream (GET) open while the session lives. Default: only when someone
    * listens (`onNotification` or `onRequest` of a lease or of the pool, a handler set on the client
-   * of a lease, `clientOptions.listChanged`), and always with `affinity`.
+   * of a lease, `clientOptions.listChanged`), and always with `affinity`. Means nothing to HTTP+SSE,
+   * where a session is its stream.
    */
   readonly notifications?: boolean;
 }

@@ -109,6 +109,12 @@ describe('two targets do not share a key (I8)', () => {
       other: { url, affinity: 'a' },
     },
     { name: 'by transport', one: { url }, other: { url, transport: 'sse' } },
+    { name: 'by leaving it open', one: { url }, other: { url, transport: 'auto' } },
+    {
+      name: 'by leaving it open or not',
+      one: { url, transport: 'sse' },
+      other: { url, transport: 'auto' },
+    },
     { name: 'by a notification stream', one: { url }, other: { url, notifications: true } },
     { name: 'by leases per session', one: { url }, other: { url, leasesPerSession: 2 } },
     {

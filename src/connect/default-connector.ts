@@ -7,7 +7,7 @@ import type { HttpConnectorOptions, HttpShared } from './http-shared.ts';
 import type { LentShared } from './lent-clients.ts';
 
 /** What needs a connector of ours. */
-type Kind = 'streamable-http' | 'sse' | 'stdio';
+type Kind = 'streamable-http' | 'sse' | 'auto' | 'stdio';
 
 /** The connector of a pool that was given none. */
 export function createDefaultConnector(options: HttpConnectorOptions): Connector {
@@ -42,6 +42,10 @@ class Loader {
       case 'sse': {
         const { createSseConnector } = await import('./sse-connector.ts');
         return createSseConnector(await this.#sharedByHttp());
+      }
+      case 'auto': {
+        const { createAutoConnector } = await import('./auto-connector.ts');
+        return createAutoConnector(await this.#sharedByHttp());
       }
       case 'stdio': {
         const { createStdioConnector } = await import('./stdio-connector.ts');

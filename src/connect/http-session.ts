@@ -131,6 +131,11 @@ export class HttpSession<C = Client> implements Connection<C> {
     return this.#link.lost;
   }
 
+  /** The server has answered `initialize`: it speaks this protocol, whatever else went wrong. */
+  get isSpoken(): boolean {
+    return this.#transport.protocolVersion !== undefined;
+  }
+
   lend(lease: LeaseContext): C {
     // `false` is the caller's word that there is to be none, and a server without sessions has none.
     const mayListen = this.#target.notifications !== false && !this.#link.isSessionless;

@@ -166,7 +166,7 @@ export class SseTransport implements Transport {
     if (this.#isSevered) return;
     this.#isSevered = true;
     this.#sdk.onmessage = ignore;
-    // Order: first, so that it takes no end for a reason to go on. It does all it does in this turn.
+    // Order: first, so that it takes no end for a reason to go on. All it does is in this turn.
     void this.#sdk.close();
     this.#fence.abortAll(reason);
     this.#inbox.clear();
@@ -213,8 +213,8 @@ export class SseTransport implements Transport {
   #onSdkError(error: Error): void {
     if (error instanceof SendFailure || this.#refusal !== undefined) return;
     const cause = this.#causeOf(error);
-    // Order: at once. The `EventSource` will ask for another stream, which would be of a session that
-    // was never initialized: that GET parks.
+    // Order: at once. The `EventSource` will ask for another stream, which would be of a session
+    // that was never initialized: that GET parks.
     this.fence(new SessionLostError('The event stream ended', 'not-executed', { cause }));
     this.#rejectStart(cause);
     // Order: an answer that came before the end is still an answer.

@@ -1,7 +1,7 @@
 // Closes a pool full of peers that hang, as the last thing in its main module. Whoever waits on an
 // unreferenced timer ends here with code 13: an await that never settles (row 16 of the hazards).
 
-import { SessionPool } from 'mcp-session-pool';
+import { type HttpTarget, SessionPool } from 'mcp-session-pool';
 import { type Facts, reportAtExit } from './exit-report.ts';
 
 const [, , kind, count, url = ''] = process.argv;
@@ -32,7 +32,8 @@ async function closeFakes(): Promise<void> {
 
 async function closeSessions(): Promise<void> {
   const pool = new SessionPool({ maxSessionsPerKey: sessions, closeTimeoutMs: 2_000 });
-  const target = { url, identity: 'test', notifications: true };
+  const transport = kind === 'sse' ? 'sse' : 'streamable-http';
+  const target: HttpTarget = { url, transport, identity: 'test', notifications: true };
   const leases = await Promise.all(Array.from({ length: sessions }, () => pool.acquire(target)));
   const codes: unknown[] = [];
   facts['codes'] = codes;

@@ -77,7 +77,7 @@ describe('an SSE session is lost at once, with the calls in flight, when', () =>
     const lost = { code: 'SESSION_LOST', execution: 'unknown' };
     expect(await Promise.all(calls)).toMatchObject([lost, lost]);
     // At once; the rest is for a busy machine. The SDK alone waits for the calls' own timeout.
-    expect(performance.now() - endedAt).toBeLessThan(1_000);
+    expect(performance.now() - endedAt).toBeLessThan(5_000);
     expect(session.lost?.reason).toMatchObject({ cause: { code } });
     const unsent = { code: 'SESSION_LOST', execution: 'not-executed' };
     await expect(call(client)).rejects.toMatchObject(unsent);

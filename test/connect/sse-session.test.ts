@@ -1,6 +1,7 @@
 // A session over the older HTTP+SSE protocol at work: whose headers its messages carry, in which
 // order what came is heard, and what frees a call's socket.
 
+import type { ServerResponse } from 'node:http';
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { describe, expect, it } from 'vitest';
 import { describeConnection } from '../support/connection-contract.ts';
@@ -106,23 +107,29 @@ describe('the headers of a message over SSE', () => {
     expect(post?.headers['mcp-protocol-version']).not.toBe('1');
   });
 
-  it('fail the call that they could not be had for, with their own error', async () => {
-    const server = await serveSse({ 'tools/call': echo });
-    const session = await open(server);
-    const broken = new Error('no vault');
-    const client = session.lend({
-      end: () => {},
-      endedWith: () => undefined,
-      headers: () => Promise.reject(broken),
-    });
-    await expect(call(client)).rejects.toBe(broken);
-    await expect(call(lend(session).client)).resolves.toBeDefined();
-    expect(session.lost?.aborted).toBe(false);
-  });
+  it.each([{}, { code: 'ECONNREFUSED' }, { status: 404 }])(
+    'fail the call that they could not be had for, and no more, with an error of %o',
+    async (facts) => {
+      const server = await serveSse({ 'tools/call': echo });
+      const session = await open(server);
+      const broken = Object.assign(new Error('no vault'), facts);
+      const client = session.lend({
+        end: () => {},
+        endedWith: () => undefined,
+        headers: () => Promise.reject(broken),
+      });
+      await expect(call(client)).rejects.toBe(broken);
+      await expect(call(lend(session).client)).resolves.toBeDefined();
+      expect(session.lost?.aborted).toBe(false);
+    },
+  );
 });
 
 describe('what comes over the stream of an SSE session', () => {
-  it('is heard in order: progress before the answer in the same packet, and that before the end', async () => {
+  it.each<[string, (response: ServerResponse) => void]>([
+    ['end', (response) => void response.end()],
+    ['cut', (response) => void response.socket?.end()],
+  ])('is heard in order: progress before the answer, and that before the %s', async (_, end) => {
     const server = await serveSse({
       'tools/call': ({ message, response, stream }) => {
         response.writeHead(202).end();
@@ -131,7 +138,11 @@ describe('what comes over the stream of an SSE session', () => {
           return eventOf({ jsonrpc: '2.0', method: 'notifications/progress', params });
         });
         const answer = eventOf({ jsonrpc: '2.0', id: message.id, result: { content: [] } });
-        stream?.response.end(`${progress.join('')}${answer}`);
+        if (stream === undefined) return;
+        // In one packet, and the end with it.
+        stream.response.socket?.cork();
+        stream.response.write(`${progress.join('')}${answer}`);
+        end(stream.response);
       },
     });
     const session = await open(server);
@@ -213,13 +224,44 @@ describe('a call over SSE', () => {
     expect(session.lost?.aborted).toBe(false);
   });
 
+  it('that was taken by an answer that never ends loses that socket, and goes on', async () => {
+    const server = await serveSse({
+      'tools/call': ({ response }) => void response.writeHead(202).write('Acc'),
+    });
+    const { client } = lend(await open(server));
+    const outcome = call(client, 'answered');
+    await until(() => server.count('POST', 'tools/call') === 1);
+    await until(() => server.pending === 1);
+    const id = postsOf(server, 'tools/call')[0]?.message.id;
+    server.streams[0]?.send({ jsonrpc: '2.0', id, result: { content: [] } });
+    await expect(outcome).resolves.toEqual({ content: [] });
+  });
+
+  it('that was taken by an answer that is cut goes on', async () => {
+    const server = await serveSse({
+      'tools/call': ({ response, message, stream }) => {
+        response.writeHead(202, { 'content-length': '8' }).write('Acc', () => response.destroy());
+        response.once('close', () =>
+          setTimeout(
+            () => stream?.send({ jsonrpc: '2.0', id: message.id, result: { content: [] } }),
+            40,
+          ),
+        );
+      },
+    });
+    let worn = 0;
+    const session = await open(server, { worn: () => (worn += 1) });
+    await expect(call(lend(session).client)).resolves.toEqual({ content: [] });
+    expect({ worn, lost: session.lost?.aborted }).toEqual({ worn: 0, lost: false });
+  });
+
   it('reuses connections: the stream has one, and calls in turn share another', async () => {
     const server = await serveSse({ 'tools/call': echo });
     const { client } = lend(await open(server));
     for (let n = 0; n < 20; n += 1) {
       expect(textOf(await call(client, n))).toBe(JSON.stringify({ n }));
     }
-    expect(server.connections).toBeLessThanOrEqual(3);
+    expect(server.connections).toBeLessThanOrEqual(6);
   });
 });
 

@@ -12,6 +12,7 @@ import {
   startRawServer,
   until,
 } from '../support/raw-server.ts';
+import { type SseHandlers, startSseServer, take } from '../support/sse-server.ts';
 
 /** What a process may still take to end: less than any keep-alive, more than a busy machine needs. */
 const AT_ONCE_MS = 2_000;
@@ -62,6 +63,42 @@ describe('a process that closes a pool as the last thing in its main module', ()
     expect(facts['handles']).toEqual([]);
     expect(server.count('DELETE')).toBe(40);
     await until(() => server.openSockets === 0);
+    await server.close();
+  });
+});
+
+describe('a process with sessions over HTTP+SSE', () => {
+  const hung: SseHandlers = { 'tools/call': take, 'notifications/cancelled': () => {} };
+
+  test('ends with code 0 though their calls and cancels hang', async () => {
+    const server = await startSseServer(hung);
+    const { child, ended } = startChild('close-last', 'sse', '20', server.url.href);
+    await until(() => server.count('POST', 'tools/call') === 20, 6_000);
+    const closingAt = performance.now();
+    child.send('close');
+    const { code, facts, stderr } = await ended;
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(performance.now() - closingAt).toBeLessThan(2_000 + 250 + AT_ONCE_MS);
+    expect(facts['report']).toMatchObject({ sessions: 20, closed: 20, abandoned: 0 });
+    expect(facts['codes']).toEqual(Array(20).fill('SESSION_LOST'));
+    expect(facts['handles']).toEqual([]);
+    await until(() => server.openSockets === 0);
+    await server.close();
+  });
+
+  test('ends at once when they were lost, whatever `retry` the server left with', async () => {
+    const server = await startSseServer(hung);
+    const { child, ended } = startChild('close-last', 'sse', '5', server.url.href);
+    await until(() => server.count('POST', 'tools/call') === 5, 6_000);
+    for (const { response } of server.streams) response.end('retry: 600000\n\n');
+    await until(() => server.openSockets === 0);
+    child.send('close');
+    const { code, facts, stderr } = await ended;
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(facts['codes']).toEqual(Array(5).fill('SESSION_LOST'));
+    expect(facts['handles']).toEqual([]);
+    expect(facts['lingeredMs']).toBeLessThan(AT_ONCE_MS);
+    expect(server.count('GET')).toBe(5);
     await server.close();
   });
 });

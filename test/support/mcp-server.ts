@@ -48,6 +48,8 @@ export interface TestMcpServerOptions {
   readonly newServer?: () => McpServer;
   /** The challenge that a request with this `authorization` is refused with (401), if it is. */
   readonly challenge?: (authorization: string | undefined) => string | undefined;
+  /** Default: any. */
+  readonly port?: number;
 }
 
 /** Starts it. */
@@ -111,7 +113,7 @@ export async function startMcpServer(options: TestMcpServerOptions = {}): Promis
     socket.on('error', () => {});
     socket.on('close', () => sockets.delete(socket));
   });
-  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => http.listen(options.port ?? 0, '127.0.0.1', resolve));
   const { port } = http.address() as AddressInfo;
 
   let closed: Promise<void> | undefined;

@@ -2,7 +2,7 @@
 // `mcp-server.ts`, one server object per session. Records every request. Closing it cuts its
 // sockets, so no handle is left.
 
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { SSEServerTransport } from '@modelcontextprotocol/sdk/server/sse.js';
@@ -42,7 +42,7 @@ export async function startSseMcpServer(
   const sessions = new Map<string, SSEServerTransport>();
   const sockets = new Set<Socket>();
 
-  const http = createServer(async (request, response) => {
+  const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     request.on('error', () => {});
     response.on('error', () => {});
     const { method: httpMethod = '', headers, url = '' } = request;
@@ -69,6 +69,9 @@ export async function startSseMcpServer(
     if (httpMethod !== 'POST' || pathname !== '/messages') response.writeHead(405).end();
     else if (transport === undefined) response.writeHead(404).end('Session not found');
     else await transport.handlePostMessage(request, response, parsed);
+  };
+  const http = createServer((request, response) => {
+    serve(request, response).catch(() => response.destroy());
   });
   http.on('connection', (socket) => {
     sockets.add(socket);
