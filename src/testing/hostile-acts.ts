@@ -19,6 +19,8 @@ export interface Stage {
   readonly good: McpAnswers;
   /** Another origin, where a good server listens. */
   readonly elsewhere: string;
+  /** Sessions whose first notification stream has ended. */
+  readonly flapped: Set<unknown>;
 }
 
 type Act = (exchange: LoopbackExchange, stage: Stage) => void;
@@ -83,7 +85,7 @@ const cutAfterId = (resume: Act): Acts => ({
   call: endWith('retry: 0\nid: cut-1\ndata:\n\n'),
   GET: (exchange, stage) => {
     if (isResuming(exchange)) resume(exchange, stage);
-    else refuse(exchange, 405, 'Method not allowed');
+    else stage.good.answer(exchange);
   },
 });
 
@@ -142,9 +144,10 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
   'get-retry-overflow': { GET: endWith(`retry: ${OVERFLOWING_RETRY}\n\n`) },
   'get-never-answers': { GET: silence },
   'get-flaps-then-hangs': {
-    // The id makes clients reconnect as they resume: at once, and counted as one stream.
-    GET: (exchange) => {
-      if (!isResuming(exchange)) beginEvents(exchange, 'retry: 0\nid: flap-1\ndata:\n\n').end();
+    GET: (exchange, { flapped }) => {
+      const sessionId = exchange.headers['mcp-session-id'];
+      if (!flapped.has(sessionId)) beginEvents(exchange, 'retry: 0\n\n').end();
+      flapped.add(sessionId);
     },
   },
   'get-floods': { GET: pourLogs },
@@ -195,7 +198,12 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
       good.dropSse();
     },
   },
-  'sse-retry-zero': { GET: endWith('retry: 0\n\n') },
+  'sse-retry-zero': {
+    GET: (exchange, { good }) => {
+      good.openSse(exchange, 'retry: 0\n');
+      good.dropSse();
+    },
+  },
 };
 
 /** The act that takes `exchange`; `undefined`: it is to be answered well. */

@@ -13,6 +13,8 @@ export interface HostileServerOptions {
    * `misbehave()`, for hazards that befall a session which has worked. Default: `true`.
    */
   readonly hostile?: boolean;
+  /** Hazards beside `name`; of several that take a request, the first does. Default: none. */
+  readonly also?: readonly HostileServerName[];
 }
 
 /** A hostile server that runs. */
@@ -65,13 +67,17 @@ export async function hostileServer(
   name: HostileServerName,
   options: HostileServerOptions = {},
 ): Promise<HostileServer> {
-  if (!Object.hasOwn(HOSTILE_SERVERS, name)) {
-    const names = Object.keys(HOSTILE_SERVERS).join(', ');
-    throw new TypeError(`Expected the name of a hostile server, got \`${String(name)}\`: ${names}`);
-  }
-  const server = new NamedServer(name);
-  await server.start(options.hostile ?? true);
+  const { hostile = true, also = [] } = options;
+  for (const each of [name, ...also]) checkName(each);
+  const server = new NamedServer(name, also);
+  await server.start(hostile);
   return server;
+}
+
+function checkName(name: string): void {
+  if (Object.hasOwn(HOSTILE_SERVERS, name)) return;
+  const names = Object.keys(HOSTILE_SERVERS).join(', ');
+  throw new TypeError(`Expected the name of a hostile server, got \`${String(name)}\`: ${names}`);
 }
 
 class NamedServer implements HostileServer {
@@ -84,11 +90,16 @@ class NamedServer implements HostileServer {
   #isHostile = false;
   #isClosed = false;
 
-  constructor(name: HostileServerName) {
+  /** All that it does, in order of precedence. */
+  readonly #names: readonly HostileServerName[];
+
+  constructor(name: HostileServerName, also: readonly HostileServerName[]) {
     this.name = name;
+    this.#names = [name, ...also];
     const other = this.#other;
     this.#stage = {
       good: this.#good,
+      flapped: new Set(),
       get elsewhere() {
         return other.origin;
       },
@@ -97,7 +108,7 @@ class NamedServer implements HostileServer {
 
   /** Binds its port, also when it is to refuse connections: its URL has to be one. */
   async start(isHostile: boolean): Promise<void> {
-    if (this.name === 'redirects-elsewhere') await this.#other.listen();
+    if (this.#names.includes('redirects-elsewhere')) await this.#other.listen();
     await this.#main.listen();
     this.#url = new URL(pathOf(this.name), this.#main.origin);
     if (isHostile) await this.misbehave();
@@ -141,7 +152,7 @@ class NamedServer implements HostileServer {
 
   async misbehave(): Promise<void> {
     this.#isHostile = true;
-    if (this.name === 'refuses-connections') await this.#main.stop();
+    if (this.#names.includes('refuses-connections')) await this.#main.stop();
   }
 
   async behave(): Promise<void> {
@@ -164,8 +175,11 @@ class NamedServer implements HostileServer {
   }
 
   #answer(exchange: LoopbackExchange): void {
-    const act = this.#isHostile ? actFor(HOSTILE_ACTS[this.name], exchange) : undefined;
-    if (act === undefined) this.#good.answer(exchange);
-    else act(exchange, this.#stage);
+    const names = this.#isHostile ? this.#names : [];
+    for (const name of names) {
+      const act = actFor(HOSTILE_ACTS[name], exchange);
+      if (act !== undefined) return act(exchange, this.#stage);
+    }
+    this.#good.answer(exchange);
   }
 }

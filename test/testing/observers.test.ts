@@ -53,7 +53,7 @@ describe('leftovers', () => {
       servers.push(createServer().listen(0, '127.0.0.1'));
       await new Promise((resolve) => servers[0]?.once('listening', resolve));
     };
-    const left = await leftovers(leaveSomething, { graceMs: 200 });
+    const left = await leftovers(leaveSomething, { graceMs: 500 });
     expect(left.map(({ kind }) => kind).toSorted()).toEqual(['server', 'timer']);
     expect(left.find(({ kind }) => kind === 'timer')?.startedAt).toContain('leaveSomething');
     clearTimeout(timers[0]);
