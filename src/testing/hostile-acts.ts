@@ -118,7 +118,7 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
   'black-hole': { every: silence },
   'initialized-unanswered': { initialized: silence },
   'accepted-never-ends': {
-    notification: ({ response }) => void response.writeHead(202).flushHeaders(),
+    notification: ({ response }) => response.writeHead(202).flushHeaders(),
   },
   'bad-session-id': { initialize: (exchange, { good }) => good.initialize(exchange, 'a b\t\xe9') },
   unauthorized: {
