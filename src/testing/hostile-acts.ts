@@ -120,7 +120,9 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
   'accepted-never-ends': {
     notification: ({ response }) => response.writeHead(202).flushHeaders(),
   },
-  'bad-session-id': { initialize: (exchange, { good }) => good.initialize(exchange, 'a b\t\xe9') },
+  'bad-session-id': {
+    initialize: (exchange, { good }) => good.initialize(exchange, `a b\t\xe9 ${exchange.count}`),
+  },
   unauthorized: {
     every: refuseWith(401, 'Unauthorized', { 'www-authenticate': 'Bearer error="invalid_token"' }),
   },
@@ -220,6 +222,6 @@ export function actFor(acts: Acts, exchange: LoopbackExchange): Act | undefined 
   return acts.notification;
 }
 
-/** Where clients of a server with this hazard are to go. */
-export const pathOf = (name: HostileServerName): string =>
-  name.startsWith('sse-') ? SSE_PATH : '/mcp';
+/** Where clients of a server with these hazards are to go. */
+export const pathOf = (names: readonly HostileServerName[]): string =>
+  names.some((name) => name.startsWith('sse-')) ? SSE_PATH : '/mcp';

@@ -20,7 +20,7 @@ export interface HostileServerOptions {
 /** A hostile server that runs. */
 export interface HostileServer {
   readonly name: HostileServerName;
-  /** Its MCP endpoint; for the `sse-` ones, where their stream is opened. */
+  /** Its MCP endpoint; with an `sse-` hazard, where the stream is opened. */
   readonly url: URL;
   /** Whether it misbehaves now. */
   readonly isHostile: boolean;
@@ -86,12 +86,11 @@ class NamedServer implements HostileServer {
   readonly #main: LoopbackServer = new LoopbackServer((exchange) => this.#answer(exchange));
   readonly #other: LoopbackServer = new LoopbackServer((exchange) => this.#good.answer(exchange));
   readonly #stage: Stage;
+  /** All that it does, in order of precedence. */
+  readonly #names: readonly HostileServerName[];
   #url = new URL('http://127.0.0.1');
   #isHostile = false;
   #isClosed = false;
-
-  /** All that it does, in order of precedence. */
-  readonly #names: readonly HostileServerName[];
 
   constructor(name: HostileServerName, also: readonly HostileServerName[]) {
     this.name = name;
@@ -110,7 +109,7 @@ class NamedServer implements HostileServer {
   async start(isHostile: boolean): Promise<void> {
     if (this.#names.includes('redirects-elsewhere')) await this.#other.listen();
     await this.#main.listen();
-    this.#url = new URL(pathOf(this.name), this.#main.origin);
+    this.#url = new URL(pathOf(this.#names), this.#main.origin);
     if (isHostile) await this.misbehave();
   }
 

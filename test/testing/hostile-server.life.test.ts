@@ -135,6 +135,8 @@ test('several hazards at once: of those that take a request, the first does', as
   await until(() => refused.isEnded);
   expect([refused.status, unanswered.status]).toEqual([403, undefined]);
   unanswered.hangUp();
+  const sse = closing(await hostileServer('forbidden', { also: ['sse-drops'] }));
+  expect([server.url.pathname, sse.url.pathname]).toEqual(['/mcp', '/sse']);
 });
 
 test('a name that is none is refused with those there are', async () => {
