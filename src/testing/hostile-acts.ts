@@ -19,6 +19,8 @@ export interface Stage {
   readonly good: McpAnswers;
   /** Another origin, where a good server listens. */
   readonly elsewhere: string;
+  /** Sessions whose first notification stream has ended. */
+  readonly flapped: Set<unknown>;
 }
 
 type Act = (exchange: LoopbackExchange, stage: Stage) => void;
@@ -83,7 +85,7 @@ const cutAfterId = (resume: Act): Acts => ({
   call: endWith('retry: 0\nid: cut-1\ndata:\n\n'),
   GET: (exchange, stage) => {
     if (isResuming(exchange)) resume(exchange, stage);
-    else refuse(exchange, 405, 'Method not allowed');
+    else stage.good.answer(exchange);
   },
 });
 
@@ -116,9 +118,11 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
   'black-hole': { every: silence },
   'initialized-unanswered': { initialized: silence },
   'accepted-never-ends': {
-    notification: ({ response }) => void response.writeHead(202).flushHeaders(),
+    notification: ({ response }) => response.writeHead(202).flushHeaders(),
   },
-  'bad-session-id': { initialize: (exchange, { good }) => good.initialize(exchange, 'a b\t\xe9') },
+  'bad-session-id': {
+    initialize: (exchange, { good }) => good.initialize(exchange, `a b\t\xe9 ${exchange.count}`),
+  },
   unauthorized: {
     every: refuseWith(401, 'Unauthorized', { 'www-authenticate': 'Bearer error="invalid_token"' }),
   },
@@ -142,9 +146,10 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
   'get-retry-overflow': { GET: endWith(`retry: ${OVERFLOWING_RETRY}\n\n`) },
   'get-never-answers': { GET: silence },
   'get-flaps-then-hangs': {
-    // The id makes clients reconnect as they resume: at once, and counted as one stream.
-    GET: (exchange) => {
-      if (!isResuming(exchange)) beginEvents(exchange, 'retry: 0\nid: flap-1\ndata:\n\n').end();
+    GET: (exchange, { flapped }) => {
+      const sessionId = exchange.headers['mcp-session-id'];
+      if (!flapped.has(sessionId)) beginEvents(exchange, 'retry: 0\n\n').end();
+      flapped.add(sessionId);
     },
   },
   'get-floods': { GET: pourLogs },
@@ -195,7 +200,12 @@ export const HOSTILE_ACTS: Readonly<Record<HostileServerName, Acts>> = {
       good.dropSse();
     },
   },
-  'sse-retry-zero': { GET: endWith('retry: 0\n\n') },
+  'sse-retry-zero': {
+    GET: (exchange, { good }) => {
+      good.openSse(exchange, 'retry: 0\n');
+      good.dropSse();
+    },
+  },
 };
 
 /** The act that takes `exchange`; `undefined`: it is to be answered well. */
@@ -212,6 +222,6 @@ export function actFor(acts: Acts, exchange: LoopbackExchange): Act | undefined 
   return acts.notification;
 }
 
-/** Where clients of a server with this hazard are to go. */
-export const pathOf = (name: HostileServerName): string =>
-  name.startsWith('sse-') ? SSE_PATH : '/mcp';
+/** Where clients of a server with these hazards are to go. */
+export const pathOf = (names: readonly HostileServerName[]): string =>
+  names.some((name) => name.startsWith('sse-')) ? SSE_PATH : '/mcp';

@@ -120,7 +120,7 @@ export const HOSTILE_SERVERS: Readonly<Record<HostileServerName, HostileServerIn
     standsFor: 'a stream reader that waits for ever',
   },
   'get-flaps-then-hangs': {
-    does: 'ends each first notification stream with `retry: 0`, and never answers a reconnect',
+    does: 'ends the first notification stream of a session, `retry: 0`; answers no other',
     standsFor: 'a closed client that spins on aborted reconnects (mcp-context-forge #2360)',
   },
   'get-floods': {
@@ -208,7 +208,7 @@ export const HOSTILE_SERVERS: Readonly<Record<HostileServerName, HostileServerIn
     standsFor: 'a restarted server: the reconnect lands in a session that was never initialized',
   },
   'sse-retry-zero': {
-    does: 'ends each SSE stream at once, with `retry: 0`',
+    does: 'names its endpoint and ends the SSE stream, each time, with `retry: 0`',
     standsFor: 'a reconnect storm before there is a session',
   },
 };

@@ -13,12 +13,14 @@ export interface HostileServerOptions {
    * `misbehave()`, for hazards that befall a session which has worked. Default: `true`.
    */
   readonly hostile?: boolean;
+  /** Hazards beside `name`; of several that take a request, the first does. Default: none. */
+  readonly also?: readonly HostileServerName[];
 }
 
 /** A hostile server that runs. */
 export interface HostileServer {
   readonly name: HostileServerName;
-  /** Its MCP endpoint; for the `sse-` ones, where their stream is opened. */
+  /** Its MCP endpoint; with an `sse-` hazard, where the stream is opened. */
   readonly url: URL;
   /** Whether it misbehaves now. */
   readonly isHostile: boolean;
@@ -65,13 +67,17 @@ export async function hostileServer(
   name: HostileServerName,
   options: HostileServerOptions = {},
 ): Promise<HostileServer> {
-  if (!Object.hasOwn(HOSTILE_SERVERS, name)) {
-    const names = Object.keys(HOSTILE_SERVERS).join(', ');
-    throw new TypeError(`Expected the name of a hostile server, got \`${String(name)}\`: ${names}`);
-  }
-  const server = new NamedServer(name);
-  await server.start(options.hostile ?? true);
+  const { hostile = true, also = [] } = options;
+  for (const each of [name, ...also]) checkName(each);
+  const server = new NamedServer(name, also);
+  await server.start(hostile);
   return server;
+}
+
+function checkName(name: string): void {
+  if (Object.hasOwn(HOSTILE_SERVERS, name)) return;
+  const names = Object.keys(HOSTILE_SERVERS).join(', ');
+  throw new TypeError(`Expected the name of a hostile server, got \`${String(name)}\`: ${names}`);
 }
 
 class NamedServer implements HostileServer {
@@ -80,15 +86,19 @@ class NamedServer implements HostileServer {
   readonly #main: LoopbackServer = new LoopbackServer((exchange) => this.#answer(exchange));
   readonly #other: LoopbackServer = new LoopbackServer((exchange) => this.#good.answer(exchange));
   readonly #stage: Stage;
+  /** All that it does, in order of precedence. */
+  readonly #names: readonly HostileServerName[];
   #url = new URL('http://127.0.0.1');
   #isHostile = false;
   #isClosed = false;
 
-  constructor(name: HostileServerName) {
+  constructor(name: HostileServerName, also: readonly HostileServerName[]) {
     this.name = name;
+    this.#names = [name, ...also];
     const other = this.#other;
     this.#stage = {
       good: this.#good,
+      flapped: new Set(),
       get elsewhere() {
         return other.origin;
       },
@@ -97,9 +107,9 @@ class NamedServer implements HostileServer {
 
   /** Binds its port, also when it is to refuse connections: its URL has to be one. */
   async start(isHostile: boolean): Promise<void> {
-    if (this.name === 'redirects-elsewhere') await this.#other.listen();
+    if (this.#names.includes('redirects-elsewhere')) await this.#other.listen();
     await this.#main.listen();
-    this.#url = new URL(pathOf(this.name), this.#main.origin);
+    this.#url = new URL(pathOf(this.#names), this.#main.origin);
     if (isHostile) await this.misbehave();
   }
 
@@ -141,7 +151,7 @@ class NamedServer implements HostileServer {
 
   async misbehave(): Promise<void> {
     this.#isHostile = true;
-    if (this.name === 'refuses-connections') await this.#main.stop();
+    if (this.#names.includes('refuses-connections')) await this.#main.stop();
   }
 
   async behave(): Promise<void> {
@@ -164,8 +174,11 @@ class NamedServer implements HostileServer {
   }
 
   #answer(exchange: LoopbackExchange): void {
-    const act = this.#isHostile ? actFor(HOSTILE_ACTS[this.name], exchange) : undefined;
-    if (act === undefined) this.#good.answer(exchange);
-    else act(exchange, this.#stage);
+    const names = this.#isHostile ? this.#names : [];
+    for (const name of names) {
+      const act = actFor(HOSTILE_ACTS[name], exchange);
+      if (act !== undefined) return act(exchange, this.#stage);
+    }
+    this.#good.answer(exchange);
   }
 }

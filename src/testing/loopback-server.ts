@@ -48,14 +48,15 @@ export class LoopbackServer {
   readonly #exchanges: LoopbackExchange[] = [];
   #server: Server | undefined;
   #stopping: Promise<void> | undefined;
-  /** 0 until it has listened once; then it keeps its port. */
-  #port = 0;
+  /** 0: any. Once it has listened it keeps its port. */
+  #port: number;
   #connections = 0;
   /** Bytes written to sockets that are gone. */
   #bytesSent = 0;
 
-  constructor(handle: (exchange: LoopbackExchange) => void) {
+  constructor(handle: (exchange: LoopbackExchange) => void, onPort = 0) {
     this.#handle = handle;
+    this.#port = onPort;
   }
 
   /** Without a slash at its end. Known once it has listened. */

@@ -21,7 +21,7 @@ export class McpAnswers {
   /** SSE streams that are open, by the session of their endpoint. */
   readonly #streams = new Map<string, ServerResponse>();
 
-  /** Answers `exchange` as a server with one tool, `echo`, and no notification stream. */
+  /** Answers `exchange` as a server with one tool, `echo`, and a silent notification stream. */
   answer(exchange: LoopbackExchange): void {
     const { method, path, message, response } = exchange;
     if (path.startsWith(SSE_PATH) || path.startsWith(SSE_POST_PATH)) this.#answerSse(exchange);
@@ -30,7 +30,8 @@ export class McpAnswers {
     else if (method === 'DELETE') {
       this.forget(exchange);
       response.writeHead(204).end();
-    } else if (method !== 'POST') refuse(exchange, 405, 'Method not allowed');
+    } else if (method === 'GET') beginEvents(exchange);
+    else if (method !== 'POST') refuse(exchange, 405, 'Method not allowed');
     else if (isRequest(exchange)) answerJson(exchange, answerTo(exchange));
     else response.writeHead(202).end();
   }
@@ -52,12 +53,12 @@ export class McpAnswers {
     this.#sessions.delete(headers[SESSION_HEADER] as string);
   }
 
-  /** Opens the stream of an SSE session and names its endpoint. */
-  openSse(exchange: LoopbackExchange): void {
+  /** Opens the stream of an SSE session and names its endpoint, in an event with `fields`. */
+  openSse(exchange: LoopbackExchange, fields = ''): void {
     const sessionId = randomUUID();
     const stream = beginEvents(
       exchange,
-      `event: endpoint\ndata: ${SSE_POST_PATH}?sessionId=${sessionId}\n\n`,
+      `${fields}event: endpoint\ndata: ${SSE_POST_PATH}?sessionId=${sessionId}\n\n`,
     );
     this.#streams.set(sessionId, stream);
     stream.once('close', () => this.#streams.delete(sessionId));

@@ -2,6 +2,11 @@
 // (the rows of the hazards table). Each row that can be is run without the fence as well: the bare
 // SDK misbehaves in the same time, so the test can fail. Counts are of requests, not of CPU.
 
+import {
+  type HostileServer,
+  type HostileServerName,
+  hostileServer,
+} from 'mcp-session-pool/testing';
 import { describe, expect, type TestContext, test } from 'vitest';
 import {
   connectClient,
@@ -9,7 +14,6 @@ import {
   type FencedClientOptions,
 } from '../support/fenced-client.ts';
 import {
-  answerInitialize,
   answerJson,
   beginEvents,
   eventOf,
@@ -33,9 +37,15 @@ async function serve(context: Cleanup, handlers: RawHandlers): Promise<RawServer
   return server;
 }
 
+async function serveHostile(context: Cleanup, name: HostileServerName): Promise<HostileServer> {
+  const server = await hostileServer(name);
+  context.onTestFinished(() => server.close());
+  return server;
+}
+
 async function open(
   context: Cleanup,
-  server: RawServer,
+  server: Pick<RawServer, 'url'>,
   options: FencedClientOptions = {},
 ): Promise<FencedClient> {
   // No jitter, so that the tests are fast.
@@ -44,31 +54,24 @@ async function open(
   return each;
 }
 
-/** Ends a GET stream at once, having asked to come back after `retry` ms. */
-const endAtOnce =
-  (retry: number) =>
-  (exchange: RawExchange): void => {
-    beginEvents(exchange, `retry: ${retry}\n\n`).end();
-  };
-
 const callTool = (each: FencedClient, signal?: AbortSignal): Promise<unknown> =>
   each.client.callTool({ name: 'hang' }, undefined, signal === undefined ? {} : { signal });
 
 /** Milliseconds between one GET that reached the server and the next. */
-const gapsOfGets = (server: RawServer): number[] => {
-  const at = server.exchanges.filter(({ method }) => method === 'GET').map((each) => each.cameAt);
+const gapsOfGets = (server: HostileServer): number[] => {
+  const at = server.requests.filter(({ method }) => method === 'GET').map((each) => each.cameAt);
   return at.slice(1).map((cameAt, index) => cameAt - (at[index] as number));
 };
 
 describe.concurrent('row 3: a server that ends each GET stream at once with `retry: 0`', () => {
   test('drives the bare SDK into a hot loop', async (context) => {
-    const server = await serve(context, { GET: endAtOnce(0) });
+    const server = await serveHostile(context, 'get-ends-at-once');
     await open(context, server, { fenced: false });
     await until(() => server.count('GET') > 20);
   });
 
   test('is asked once in a second through the fence', async (context) => {
-    const server = await serve(context, { GET: endAtOnce(0) });
+    const server = await serveHostile(context, 'get-ends-at-once');
     await open(context, server);
     await until(() => server.count('GET') === 2);
     expect(gapsOfGets(server)[0]).toBeGreaterThan(990);
@@ -80,7 +83,7 @@ describe.concurrent('row 3: a server that ends each GET stream at once with `ret
 describe.concurrent('row 3b: `retry: 3000000000`, which Node makes 1 ms', () => {
   // No run of the bare SDK: its TimeoutOverflowWarning would fail this file.
   test('makes no loop through the fence, and is reported as 5 min', async (context) => {
-    const server = await serve(context, { GET: endAtOnce(3_000_000_000) });
+    const server = await serveHostile(context, 'get-retry-overflow');
     const ends: (number | undefined)[] = [];
     await open(context, server, { onStreamEnd: ({ retryMs }) => ends.push(retryMs) });
     await until(() => ends.length === 1);
@@ -92,21 +95,9 @@ describe.concurrent('row 3b: `retry: 3000000000`, which Node makes 1 ms', () => 
 
 describe.concurrent('row 4: a server that ends GETs and never answers the reconnects', () => {
   const SESSIONS = 5;
-  const serveHung = (context: Cleanup): Promise<RawServer> => {
-    const seen = new Set<unknown>();
-    return serve(context, {
-      initialize: (exchange) => answerInitialize(exchange, `session-${exchange.count}`),
-      GET: (exchange) => {
-        const session = exchange.headers['mcp-session-id'];
-        if (!seen.has(session)) endAtOnce(0)(exchange);
-        seen.add(session);
-      },
-    });
-  };
-
   const closeAllWhenHung = async (
     context: Cleanup,
-    server: RawServer,
+    server: HostileServer,
     options: FencedClientOptions,
   ): Promise<FencedClient[]> => {
     const opening = Array.from({ length: SESSIONS }, () => open(context, server, options));
@@ -117,13 +108,13 @@ describe.concurrent('row 4: a server that ends GETs and never answers the reconn
   };
 
   test('leaves closed transports of the bare SDK spinning', async (context) => {
-    const server = await serveHung(context);
+    const server = await serveHostile(context, 'get-flaps-then-hangs');
     const all = await closeAllWhenHung(context, server, { fenced: false, limit: 50 });
     await until(() => all.every((each) => each.left.count >= 50));
   });
 
   test('leaves fenced transports quiet once closed', async (context) => {
-    const server = await serveHung(context);
+    const server = await serveHostile(context, 'get-flaps-then-hangs');
     const all = await closeAllWhenHung(context, server, {});
     const left = all.map((each) => each.left.count);
     await until(() => server.pending === 0);
@@ -242,28 +233,16 @@ describe.concurrent('row 11: calls that were aborted while the server streams on
 });
 
 describe.concurrent('row 11b: an aborted call whose server ends every resumption at once', () => {
-  const resumptions = (server: RawServer): number =>
-    server.exchanges.filter(({ headers }) => headers['last-event-id'] !== undefined).length;
+  const resumptions = (server: HostileServer): number =>
+    server.requests.filter(({ headers }) => headers['last-event-id'] !== undefined).length;
 
-  const serveResuming = (context: Cleanup): Promise<RawServer> => {
-    let id = 0;
-    const endWithId = (exchange: RawExchange): void => {
-      id += 1;
-      beginEvents(exchange, `retry: 0\nid: e${id}\ndata:\n\n`).end();
-    };
-    return serve(context, {
-      'tools/call': endWithId,
-      GET: (exchange) => {
-        if (exchange.headers['last-event-id'] === undefined) exchange.response.writeHead(405).end();
-        else endWithId(exchange);
-      },
-    });
-  };
+  const serveResuming = (context: Cleanup): Promise<HostileServer> =>
+    serveHostile(context, 'resume-never-ends');
 
   /** Aborts once the call has been resumed `count` times; returns the resumptions up to then. */
   const callAndAbort = async (
     context: Cleanup,
-    server: RawServer,
+    server: HostileServer,
     options: FencedClientOptions,
     count: number,
   ): Promise<number> => {

@@ -3,6 +3,7 @@
 
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
+import { type HostileServer, hostileServer } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import { createFence, type Fence } from '../../src/connect/fence.ts';
 import { MemoryOAuthProvider } from '../support/memory-oauth-provider.ts';
@@ -19,7 +20,7 @@ import {
 const WATCH_MS = 250;
 
 /** Starts a transport without a client; its `start` may never settle. */
-function start(server: RawServer, fetch?: FetchLike): SSEClientTransport {
+function start(server: Pick<HostileServer, 'url'>, fetch?: FetchLike): SSEClientTransport {
   const transport = new SSEClientTransport(server.url, fetch === undefined ? {} : { fetch });
   transport.onerror = () => {};
   transport.start().catch(() => {});
@@ -27,11 +28,8 @@ function start(server: RawServer, fetch?: FetchLike): SSEClientTransport {
 }
 
 describe.concurrent('row 7c: a server that names its endpoint and ends, with `retry: 0`', () => {
-  const endAtOnce = (exchange: RawExchange): void =>
-    void beginEvents(exchange, 'retry: 0\nevent: endpoint\ndata: /mcp\n\n').end();
-
   test('is asked again and again by the bare SDK', async () => {
-    const server = await startRawServer(endAtOnce);
+    const server = await hostileServer('sse-retry-zero');
     const transport = start(server);
     await until(() => server.count('GET') > 20);
     await transport.close();
@@ -39,12 +37,12 @@ describe.concurrent('row 7c: a server that names its endpoint and ends, with `re
   });
 
   test('is asked once in a second through the fence, then ever later', async () => {
-    const server = await startRawServer(endAtOnce);
+    const server = await hostileServer('sse-retry-zero');
     const ends: unknown[] = [];
     const fence = createFence({ random: () => 0, onStreamEnd: (end) => ends.push(end) });
     const transport = start(server, fence.fetch);
     await until(() => server.count('GET') === 2);
-    const [first, second] = server.exchanges;
+    const [first, second] = server.requests;
     expect((second?.cameAt ?? 0) - (first?.cameAt ?? 0)).toBeGreaterThan(990);
     await until(() => ends.length === 2);
     // An endpoint is no message: the stream has flapped.
@@ -59,14 +57,9 @@ describe.concurrent('row 7c: a server that names its endpoint and ends, with `re
 });
 
 describe.concurrent('row 7d: a server that answers 503 with a body that never ends', () => {
-  const refuse = ({ response }: RawExchange): void => {
-    response.writeHead(503, { 'content-type': 'text/plain' });
-    response.write('not');
-  };
-
   // No run of the bare SDK: it keeps its socket until the garbage is collected, now or in minutes.
   test('loses its socket to the fence', async () => {
-    const server = await startRawServer(refuse);
+    const server = await hostileServer('error-never-ends');
     const fence = createFence();
     const transport = start(server, fence.fetch);
     await until(() => server.count('GET') === 1);

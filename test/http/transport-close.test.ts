@@ -1,7 +1,7 @@
 // The end of a transport, at every stage and against every kind of server: sends settle, sockets are
 // gone, nothing is sent or told afterwards. And the DELETE before it.
 
-import { ManualClock } from 'mcp-session-pool/testing';
+import { hostileServer, ManualClock } from 'mcp-session-pool/testing';
 import { Agent } from 'undici';
 import { describe, expect, test, vi } from 'vitest';
 import { SessionPool } from '../../src/session-pool.ts';
@@ -273,7 +273,8 @@ describe('terminateSession', () => {
   });
 
   test('rejects with the reason of its signal, at once', async () => {
-    const server = await serve({ DELETE: hang });
+    const server = await hostileServer('delete-unanswered');
+    closers.push(() => server.close());
     const { transport } = await start(server.url);
     const controller = new AbortController();
     const { signal } = controller;
@@ -312,7 +313,8 @@ describe('terminateSession', () => {
   });
 
   test('with a signal that has aborted forgets no DELETE under way', async () => {
-    const server = await serve({ DELETE: hang });
+    const server = await hostileServer('delete-unanswered');
+    closers.push(() => server.close());
     const { transport } = await start(server.url, { dispatcher: ownAgent() });
     const { signal } = new AbortController();
     const first = rejectionOf(transport.terminateSession({ signal }));

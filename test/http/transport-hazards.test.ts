@@ -3,6 +3,11 @@
 
 import { createServer } from 'node:net';
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
+import {
+  type HostileServer,
+  type HostileServerName,
+  hostileServer,
+} from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import type { PoolEvent } from '../../src/observe/events.ts';
 import type { SessionPoolOptions } from '../../src/options.ts';
@@ -45,6 +50,12 @@ const serveSessions = (handlers: RawHandlers): Promise<RawServer> =>
     ...handlers,
   });
 
+async function serveHostile(name: HostileServerName): Promise<HostileServer> {
+  const server = await hostileServer(name);
+  closers.push(() => server.close());
+  return server;
+}
+
 function makePool(options: SessionPoolOptions = {}): { pool: SessionPool; events: PoolEvent[] } {
   const events: PoolEvent[] = [];
   const pool = new SessionPool({ onEvent: (event) => events.push(event), ...options });
@@ -52,18 +63,18 @@ function makePool(options: SessionPoolOptions = {}): { pool: SessionPool; events
   return { pool, events };
 }
 
-const targetOf = (server: RawServer, identity = 'ada', notifications = true) => ({
+const targetOf = (server: Pick<RawServer, 'url'>, identity = 'ada', notifications = true) => ({
   url: server.url,
   identity,
   notifications,
 });
 
-const call = (pool: SessionPool, server: RawServer): Promise<unknown> =>
+const call = (pool: SessionPool, server: Pick<RawServer, 'url'>): Promise<unknown> =>
   pool.use(targetOf(server), (client) => client.callTool({ name: 'x' }));
 
 // Row 1.
 test('a DELETE that is never answered holds the close of a pool for half its budget', async () => {
-  const server = await serveSessions({ DELETE: hang });
+  const server = await serveHostile('delete-unanswered');
   const { pool } = makePool({ closeTimeoutMs: 400 });
   for (const identity of ['ada', 'bob', 'cy']) {
     await pool.use(targetOf(server, identity), (client) => client.callTool({ name: 'x' }));
@@ -144,7 +155,7 @@ test('a server that dies under idle sessions is dialled a few times, and not aft
 
 // Row 6b.
 test('an open whose `initialized` is not taken fails at connectTimeoutMs, and frees all', async () => {
-  const server = await serveSessions({ 'notifications/initialized': hang });
+  const server = await serveHostile('initialized-unanswered');
   const { pool } = makePool({ connectTimeoutMs: 150, acquireTimeoutMs: 600, closeTimeoutMs: 200 });
   const error = await rejectionOf(call(pool, server));
   expect(error).toMatchObject({ code: 'OPEN_FAILED', kind: 'timeout' });

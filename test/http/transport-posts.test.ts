@@ -2,8 +2,9 @@
 // each with a deadline, and the last words of a teardown.
 
 import { ListRootsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
-import { ManualClock } from 'mcp-session-pool/testing';
+import { hostileServer, ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
+import { closeAfterEach } from '../support/closing.ts';
 import { lend } from '../support/http-sessions.ts';
 import {
   beginEvents,
@@ -25,6 +26,7 @@ import {
 
 const { serve, start, prepare, connect } = useTransports();
 const { newSessions, serveRaw } = useSessions();
+const closing = closeAfterEach();
 
 const hang = (): void => {};
 const accept = ({ response }: RawExchange): void => void response.writeHead(202).end();
@@ -49,7 +51,7 @@ function watchSockets(server: RawServer): { peak: () => number; stop: () => void
 // Row 6b.
 describe('`notifications/initialized` that nobody takes', () => {
   test('fails the open after `acceptTimeoutMs`, and frees its socket', async () => {
-    const server = await serve({ 'notifications/initialized': hang });
+    const server = closing(await hostileServer('initialized-unanswered'));
     const { client, transport } = prepare(server.url, { acceptTimeoutMs: 80 });
     const error = await rejectionOf(client.connect(transport));
     expect(error).toMatchObject({ code: 'TIMEOUT', execution: 'unknown', sessionLost: false });
@@ -57,7 +59,7 @@ describe('`notifications/initialized` that nobody takes', () => {
   });
 
   test('is let go of at once by close', async () => {
-    const server = await serve({ 'notifications/initialized': hang });
+    const server = closing(await hostileServer('initialized-unanswered'));
     const { client, transport } = prepare(server.url);
     const failed = rejectionOf(client.connect(transport));
     await until(() => server.count('POST') === 2);
@@ -67,7 +69,7 @@ describe('`notifications/initialized` that nobody takes', () => {
   });
 
   test("ends an open of a session with the open's signal", async () => {
-    const server = await serveRaw({ 'notifications/initialized': hang });
+    const server = closing(await hostileServer('initialized-unanswered'));
     const controller = new AbortController();
     const { signal } = controller;
     const failed = rejectionOf(newSessions({ closeTimeoutMs: 200 }).open(server.url, { signal }));
@@ -81,13 +83,11 @@ describe('`notifications/initialized` that nobody takes', () => {
 
 // Row 6c.
 test('a 202 whose body never ends holds neither the open nor its socket', async () => {
-  const server = await serve({
-    'notifications/initialized': acceptWithoutEnd,
-    'notifications/x': acceptWithoutEnd,
-  });
+  const server = closing(await hostileServer('accepted-never-ends'));
   const { transport } = await connect(server.url);
   await transport.send(notification());
-  await until(() => server.pending === 0);
+  // All but the notification stream.
+  await until(() => server.pending === server.count('GET'));
 });
 
 describe('a message that gets no response', () => {

@@ -2,6 +2,7 @@
 // that are over.
 
 import { SessionPool } from 'mcp-session-pool';
+import { hostileServer } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import { closeAfterEach } from '../support/closing.ts';
 import {
@@ -20,11 +21,7 @@ const answerOf = ({ message }: RawExchange): string =>
   eventOf({ jsonrpc: '2.0', id: message.id, result: { content: [] } });
 
 test('50 finished calls whose streams the server keeps open leave no sockets behind', async () => {
-  const server = closing(
-    await startRawServer(
-      speakMcp({ 'tools/call': (exchange) => void beginEvents(exchange, answerOf(exchange)) }),
-    ),
-  );
+  const server = closing(await hostileServer('keeps-stream-open'));
   const pool = closing(new SessionPool());
   const target = { url: server.url, identity: 'ada' };
   for (let n = 0; n < 50; n += 1) {

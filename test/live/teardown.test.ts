@@ -3,17 +3,10 @@
 
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
 import { SessionPool } from 'mcp-session-pool';
+import { hostileServer } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import { closeAfterEach } from '../support/closing.ts';
-import {
-  answerInitialize,
-  answerJson,
-  beginEvents,
-  pause,
-  speakMcp,
-  startRawServer,
-  until,
-} from '../support/raw-server.ts';
+import { answerJson, pause, speakMcp, startRawServer, until } from '../support/raw-server.ts';
 
 const SESSIONS = 100;
 const CLOSE_TIMEOUT_MS = 3_000;
@@ -23,20 +16,7 @@ const LAG_MS = 750;
 const closing = closeAfterEach();
 
 test('100 sessions with hung calls and streams end in time: no socket, no request, no call is left', async () => {
-  let opened = 0;
-  const server = closing(
-    await startRawServer(
-      speakMcp({
-        initialize: (exchange) => {
-          opened += 1;
-          answerInitialize(exchange, `session-${opened}`);
-        },
-        GET: (exchange) => void beginEvents(exchange),
-        DELETE: () => {},
-        'tools/call': (exchange) => void beginEvents(exchange),
-      }),
-    ),
-  );
+  const server = closing(await hostileServer('never-ends', { also: ['delete-unanswered'] }));
   const options = { maxSessionsPerKey: SESSIONS, closeTimeoutMs: CLOSE_TIMEOUT_MS };
   const pool = closing(new SessionPool(options));
   const target = { url: server.url, identity: 'ada', notifications: true };
@@ -55,10 +35,10 @@ test('100 sessions with hung calls and streams end in time: no socket, no reques
   expect(report.durationMs).toBeLessThan(CLOSE_TIMEOUT_MS + 250 + LAG_MS);
   expect(server.count('DELETE')).toBe(SESSIONS);
   await until(() => server.openSockets === 0);
-  const { connections, exchanges } = server;
-  const atClose = exchanges.length;
+  const { connections, requests } = server;
+  const atClose = requests.length;
   await pause(1_000);
-  expect(exchanges).toHaveLength(atClose);
+  expect(requests).toHaveLength(atClose);
   expect(server.connections).toBe(connections);
   expect(server.openSockets).toBe(0);
   for (const { signal } of leases) expect(signal.aborted).toBe(true);

@@ -2,6 +2,7 @@
 // (promises P1, P2; row 16 of the hazards).
 
 import type { CloseReport } from 'mcp-session-pool';
+import { type HostileServer, hostileServer } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import { runChild, startChild } from '../support/child-process.ts';
 import {
@@ -21,14 +22,8 @@ const AT_ONCE_MS = 2_000;
 const LAG_MS = 250;
 
 /** A server that answers no DELETE, ends no call, and keeps notification streams open. */
-const startHostileServer = (): Promise<RawServer> =>
-  startRawServer(
-    speakMcp({
-      GET: (exchange) => void beginEvents(exchange),
-      DELETE: () => {},
-      'tools/call': (exchange) => void beginEvents(exchange),
-    }),
-  );
+const startHostileServer = (): Promise<HostileServer> =>
+  hostileServer('never-ends', { also: ['delete-unanswered'] });
 
 const startHonestServer = (): Promise<RawServer> =>
   startRawServer(

@@ -1,31 +1,11 @@
 // Real HTTP servers on 127.0.0.1 that hand every byte to the test: what they answer, when, and
 // whether at all. They count what reaches them. Closing one cuts its sockets, so no handle is left.
 
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { ServerResponse } from 'node:http';
+import { type LoopbackExchange, LoopbackServer } from '../../src/testing/loopback-server.ts';
 
 /** One request, fully read, and the means to answer it, or not. */
-export interface RawExchange {
-  readonly method: string;
-  readonly path: string;
-  readonly headers: IncomingMessage['headers'];
-  /** The body as text; empty for a GET. */
-  readonly body: string;
-  /** The body as JSON-RPC; an empty object if it is none. */
-  readonly message: RawMessage;
-  /** Which request of its method this is, from 1. */
-  readonly count: number;
-  /** When it came, in monotonic milliseconds. */
-  readonly cameAt: number;
-  readonly response: ServerResponse;
-}
-
-/** What tests look at in a JSON-RPC message. */
-export interface RawMessage {
-  readonly id?: string | number;
-  readonly method?: string;
-  readonly params?: Readonly<Record<string, unknown>>;
-}
+export type RawExchange = LoopbackExchange;
 
 /** A running server. */
 export interface RawServer {
@@ -50,73 +30,25 @@ export async function startRawServer(
   handle: (exchange: RawExchange) => void,
   onPort = 0,
 ): Promise<RawServer> {
-  const exchanges: RawExchange[] = [];
-  const sockets = new Set<Socket>();
-  let connections = 0;
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on('error', () => {});
-    response.on('error', () => {});
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
-      const method = request.method ?? '';
-      const body = Buffer.concat(chunks).toString();
-      const count = exchanges.filter((each) => each.method === method).length + 1;
-      const path = request.url ?? '';
-      const message = asMessage(body);
-      const { headers } = request;
-      const cameAt = performance.now();
-      const exchange = { method, path, headers, body, message, count, cameAt, response };
-      exchanges.push(exchange);
-      handle(exchange);
-    });
-  });
-  server.on('connection', (socket) => {
-    connections += 1;
-    sockets.add(socket);
-    socket.on('error', () => {});
-    socket.on('close', () => sockets.delete(socket));
-  });
-  await new Promise<void>((resolve) => server.listen(onPort, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  let closed: Promise<void> | undefined;
+  const server = new LoopbackServer(handle, onPort);
+  await server.listen();
+  const url = new URL('/mcp', server.origin);
   return {
-    url: new URL(`http://127.0.0.1:${port}/mcp`),
-    port,
-    exchanges,
-    count: (method, rpcMethod) =>
-      exchanges.filter(
-        (each) =>
-          each.method === method && (rpcMethod === undefined || each.message.method === rpcMethod),
-      ).length,
+    url,
+    port: Number(url.port),
+    exchanges: server.exchanges,
+    count: (method, rpcMethod) => server.count(method, rpcMethod),
     get connections() {
-      return connections;
+      return server.connections;
     },
     get openSockets() {
-      return sockets.size;
+      return server.openSockets;
     },
     get pending() {
-      return exchanges.filter(
-        ({ response }) => !response.writableFinished && !response.destroyed && !response.closed,
-      ).length;
+      return server.pending;
     },
-    close: () => {
-      closed ??= new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-      });
-      return closed;
-    },
+    close: () => server.stop(),
   };
-}
-
-function asMessage(body: string): RawMessage {
-  try {
-    const message: unknown = JSON.parse(body);
-    return typeof message === 'object' && message !== null ? message : {};
-  } catch {
-    return {};
-  }
 }
 
 /** What a handler of `mcpServer` takes over, by HTTP method or JSON-RPC method. */

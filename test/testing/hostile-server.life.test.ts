@@ -126,8 +126,23 @@ test('closes for good, any number of times, whatever hangs on it', async () => {
   expect((await initialize(server)).error).toBe('ECONNREFUSED');
 });
 
+test('several hazards at once: of those that take a request, the first does', async () => {
+  const also = ['forbidden', 'delete-unanswered'] as const;
+  const server = closing(await hostileServer('initialized-unanswered', { also }));
+  const unanswered = post(server.url, { method: 'notifications/initialized' });
+  expect((await initialize(server)).status).toBe(403);
+  const refused = send(server.url, 'DELETE');
+  await until(() => refused.isEnded);
+  expect([refused.status, unanswered.status]).toEqual([403, undefined]);
+  unanswered.hangUp();
+  const sse = closing(await hostileServer('forbidden', { also: ['sse-drops'] }));
+  expect([server.url.pathname, sse.url.pathname]).toEqual(['/mcp', '/sse']);
+});
+
 test('a name that is none is refused with those there are', async () => {
   await expect(hostileServer('toString' as never)).rejects.toThrow(
     /^Expected the name of a hostile server, got `toString`: .*never-ends/,
   );
+  const also = ['nonsense' as never];
+  await expect(hostileServer('never-ends', { also })).rejects.toThrow(/got `nonsense`/);
 });
