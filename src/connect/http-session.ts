@@ -128,11 +128,10 @@ export class HttpSession implements Connection<Client> {
   }
 
   lend(lease: LeaseContext): Client {
-    // `false` is the caller's word that there is to be none.
-    const mayListen = this.#target.notifications !== false;
-    return this.#lent.lend(this.#link, lease, () => {
-      if (mayListen) this.#transport.listen();
-    });
+    const client = this.#lent.lend(this.#link, lease, () => this.#listen());
+    const { onRequest, onNotification } = lease;
+    if (onRequest !== undefined || onNotification !== undefined) this.#listen();
+    return client;
   }
 
   giveBack(client: Client): 'clean' | 'tainted' {
@@ -175,6 +174,11 @@ export class HttpSession implements Connection<Client> {
 
   get #endpoint(): string {
     return String(this.#target.url);
+  }
+
+  /** Somebody listens to what the server sends by itself. `false` is the caller's word against it. */
+  #listen(): void {
+    if (this.#target.notifications !== false) this.#transport.listen();
   }
 
   /** A 400 ends a session only when the server, asked again, did not know it. */

@@ -65,7 +65,6 @@ export class LeaseClient extends Client {
     this.#handshake = options.handshake as InitializeResult;
     this.#aborts = options.aborts;
     const { onRequest, onNotification } = options;
-    if (onRequest || onNotification) this.#lease.onListening?.();
     if (onRequest) {
       this.fallbackRequestHandler = async (request, { signal }) => onRequest(request, { signal });
     }
