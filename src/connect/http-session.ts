@@ -176,7 +176,7 @@ export class HttpSession implements Connection<Client> {
     return String(this.#target.url);
   }
 
-  /** Somebody listens to what the server sends by itself. `false` is the caller's word against it. */
+  /** Somebody listens to what the server sends by itself. `false`: it was not to be. */
   #listen(): void {
     if (this.#target.notifications !== false) this.#transport.listen();
   }
