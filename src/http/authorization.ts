@@ -8,7 +8,12 @@ import type { Clock } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
 import { asksForSignIn } from '../policy/failure.ts';
 import type { AnswerHead } from './answer-reader.ts';
-import { type FlowAim, readChallenge, runAuthorizationFlow } from './authorization-flow.ts';
+import {
+  type FlowAim,
+  readChallenge,
+  runAuthorizationFlow,
+  scopeUnion,
+} from './authorization-flow.ts';
 import type { DispatcherHold } from './dispatchers.ts';
 import { type FlowTools, ProviderFlows } from './provider-flows.ts';
 
@@ -166,7 +171,8 @@ export class Authorization {
     if (history.steppedUp || flows.futile !== undefined) return false;
     history.steppedUp = true;
     return this.#once(`403 ${sentHeader} ${asked}`, async (tools) => {
-      const current = await headerOf(this.#options.provider);
+      const tokens = await this.#options.provider.tokens();
+      const current = bearerOf(tokens);
       const gained = flows.steppedUp?.challenge === asked ? flows.steppedUp.header : undefined;
       // Another request has stepped up for it meanwhile. Other new tokens are no reason to hope.
       if (gained !== undefined && gained === current && current !== sentHeader) return true;
@@ -174,7 +180,8 @@ export class Authorization {
       this.#assertNotFailed(asked, current);
       this.#aim = {
         resourceMetadataUrl: resourceMetadataUrl ?? this.#aim.resourceMetadataUrl,
-        scope: scope ?? this.#aim.scope,
+        // A server names what is wanting: alone, it would replace what there was.
+        scope: scopeUnion(tokens?.scope, this.#aim.scope, scope),
       };
       await this.#authorizeFor(asked, this.#aim, tools);
       flows.steppedUp = { challenge: asked, header: flows.gainedHeader };
