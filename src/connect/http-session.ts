@@ -137,11 +137,7 @@ export class HttpSession<C = Client> implements Connection<C> {
   }
 
   lend(lease: LeaseContext): C {
-    // `false` is the caller's word that there is to be none, and a server without sessions has none.
-    const mayListen = this.#target.notifications !== false && !this.#link.isSessionless;
-    return this.#lent.lend(this.#link, lease, () => {
-      if (mayListen) this.#transport.listen();
-    });
+    return this.#lent.lend(this.#link, lease, () => this.#listen());
   }
 
   giveBack(client: C): 'clean' | 'tainted' {
@@ -186,6 +182,13 @@ export class HttpSession<C = Client> implements Connection<C> {
 
   get #endpoint(): string {
     return String(this.#target.url);
+  }
+
+  /** Somebody listens to what the server sends by itself. */
+  #listen(): void {
+    // `false` is the caller's word that there is to be none, and a server without sessions has none.
+    const mayListen = this.#target.notifications !== false && !this.#link.isSessionless;
+    if (mayListen) this.#transport.listen();
   }
 
   #isGoneByServer(): boolean {

@@ -90,6 +90,12 @@ export async function readChallenge(
   return sdk.extractWWWAuthenticateParams(new Response(null, { headers }));
 }
 
+/** Every scope that is named in any of them, once; `undefined` if there is none. */
+export function scopeUnion(...scopes: readonly (string | undefined)[]): string | undefined {
+  const names = scopes.flatMap((scope) => scope?.split(' ') ?? []).filter((name) => name !== '');
+  return names.length === 0 ? undefined : [...new Set(names)].join(' ');
+}
+
 /**
  * `provider` as long as the flow lasts. The SDK takes a fetch that was aborted for a server that is
  * down, and would go on to send the user to sign in, for a flow that nobody waits for. Tokens that

@@ -13,6 +13,7 @@ import {
   type LoadOAuth,
   readChallenge,
   runAuthorizationFlow,
+  scopeUnion,
 } from './authorization-flow.ts';
 import type { DispatcherHold } from './dispatchers.ts';
 import { type FlowTools, ProviderFlows } from './provider-flows.ts';
@@ -176,7 +177,8 @@ export class Authorization {
     if (history.steppedUp || flows.futile !== undefined) return false;
     history.steppedUp = true;
     return this.#once(`403 ${sentHeader} ${asked}`, async (tools) => {
-      const current = await headerOf(this.#options.provider);
+      const tokens = await this.#options.provider.tokens();
+      const current = bearerOf(tokens);
       const gained = flows.steppedUp?.challenge === asked ? flows.steppedUp.header : undefined;
       // Another request has stepped up for it meanwhile. Other new tokens are no reason to hope.
       if (gained !== undefined && gained === current && current !== sentHeader) return true;
@@ -184,7 +186,8 @@ export class Authorization {
       this.#assertNotFailed(asked, current);
       this.#aim = {
         resourceMetadataUrl: resourceMetadataUrl ?? this.#aim.resourceMetadataUrl,
-        scope: scope ?? this.#aim.scope,
+        // A server names what is wanting: alone, it would replace what there was.
+        scope: scopeUnion(tokens?.scope, this.#aim.scope, scope),
       };
       await this.#authorizeFor(asked, this.#aim, tools);
       flows.steppedUp = { challenge: asked, header: flows.gainedHeader };

@@ -10,10 +10,10 @@ import {
   StreamableHTTPClientTransport,
 } from '@modelcontextprotocol/client';
 import { type Connector, SessionPool } from 'mcp-session-pool';
-import { CONNECT_TIMEOUT_MS, runScenarioProcess } from './scenario-process.ts';
+import { runScenarioProcess } from './scenario-process.ts';
 
 await runScenarioProcess(({ url, context }) => {
-  const pool = new SessionPool<Client>({ connectTimeoutMs: CONNECT_TIMEOUT_MS });
+  const pool = new SessionPool<Client>();
   const connect =
     (authProvider: OAuthClientProvider | undefined): Connector<Client> =>
     async () => {

@@ -8,12 +8,11 @@ import {
 } from '@modelcontextprotocol/sdk/client/auth-extensions.js';
 import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { SessionPool } from 'mcp-session-pool';
-import { CONNECT_TIMEOUT_MS, runScenarioProcess } from './scenario-process.ts';
+import { runScenarioProcess } from './scenario-process.ts';
 
 await runScenarioProcess(({ url, context }) => {
   const pool = new SessionPool({
     clientInfo: { name: 'mcp-session-pool-conformance', version: '0.0.0' },
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
     // The SDK fills what an answer leaves out with the defaults that the server named.
     capabilities: { elicitation: { form: { applyDefaults: true } } },
   });

@@ -3,9 +3,6 @@
 
 import { type Lender, playScenario, type ScenarioContext } from './scenarios.ts';
 
-/** The suite starts all its scenarios at once: on a small machine an open takes its time. */
-export const CONNECT_TIMEOUT_MS = 60_000;
-
 /** What the suite said. */
 export interface ScenarioOrder {
   readonly url: string;

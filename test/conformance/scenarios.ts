@@ -62,11 +62,13 @@ const PLAYS: Readonly<Record<string, Play>> = {
   'elicitation-sep1034-client-defaults': (lender) => lender.use(visit),
   'sse-retry': (lender) => lender.use(visit),
   'request-metadata': (lender) => lender.use(visit),
-  'sep-2322-client-request-state': (lender) => lender.use(visit),
+  'sep-2322-client-request-state': (lender) => lender.use(visitBadAnswers),
   'http-standard-headers': (lender) => lender.use(visit),
   'http-custom-headers': (lender) => lender.use((client) => callAll(client, lender.context)),
   'http-invalid-tool-headers': (lender) => lender.use(visit),
-  'json-schema-ref-no-deref': (lender) => lender.use(visit),
+  // Its server has a tool that can't be called.
+  'json-schema-ref-no-deref': (lender) =>
+    lender.use(async (client) => void (await client.listTools())),
   'json-schema-2020-12-preservation': (lender) => lender.use(echoSchema),
   'auth/client-credentials-basic': (lender) =>
     lender.use(visit, lender.clientCredentials(lender.context)),
@@ -74,8 +76,8 @@ const PLAYS: Readonly<Record<string, Play>> = {
     lender.use(visit, lender.privateKeyJwt(lender.context)),
 };
 
-/** Extensions that no provider of the SDKs covers, or only that of one line. */
-const NOT_PLAYED: readonly string[] = [
+/** Extensions that no provider of the SDKs covers, or only one of SDK 2. Nobody scores them. */
+export const NOT_PLAYED: readonly string[] = [
   'auth/dpop',
   'auth/dpop-nonce',
   'auth/enterprise-managed-authorization',
@@ -85,17 +87,14 @@ const NOT_PLAYED: readonly string[] = [
 /** Plays one scenario. Rejects when it is unknown, and with whatever the scenario fails with. */
 export async function playScenario(name: string, lender: Lender): Promise<void> {
   const play = PLAYS[name] ?? (name.startsWith('auth/') ? visitSignedIn : undefined);
-  if (play === undefined || NOT_PLAYED.includes(name)) throw new Error(`Not played: ${name}`);
+  if (play === undefined || NOT_PLAYED.includes(name)) throw new Error(`Can't play ${name}`);
   await play(lender);
 }
 
 /** Uses everything that the server says it has, one after the other. */
 async function visit(client: ScenarioClient): Promise<void> {
   const { prompts, resources } = client.getServerCapabilities() ?? {};
-  const { tools } = await client.listTools();
-  for (const tool of tools) {
-    await client.callTool({ name: tool.name, arguments: exampleArguments(tool) });
-  }
+  await callEach(client);
   if (resources !== undefined) {
     const listed = await client.listResources();
     for (const { uri } of listed.resources) await client.readResource({ uri });
@@ -104,6 +103,20 @@ async function visit(client: ScenarioClient): Promise<void> {
     const listed = await client.listPrompts();
     for (const { name } of listed.prompts) await client.getPrompt({ name });
   }
+}
+
+async function callEach(client: ScenarioClient): Promise<void> {
+  const { tools } = await client.listTools();
+  for (const tool of tools) {
+    await client.callTool({ name: tool.name, arguments: exampleArguments(tool) });
+  }
+}
+
+/** Its last tool answers without a `resultType`, which the SDK does not take from such a server. */
+async function visitBadAnswers(client: ScenarioClient): Promise<void> {
+  await callEach(client).catch((error: { readonly code?: unknown }) => {
+    if (error.code !== 'INVALID_RESULT') throw error;
+  });
 }
 
 /** A value for every argument that the tool requires. */

@@ -244,6 +244,22 @@ describe('a 403', () => {
     expect(lab.provider.redirects[0]?.searchParams.get('scope')).toBe('files:write');
   });
 
+  test('asks for what was granted before too: who signs in anew would lose it', async () => {
+    lab.provider.give({ access_token: 'old', scope: 'files:read profile' });
+    await expect(lab.request().forbidden()).rejects.toThrow('Unauthorized');
+    const asked = lab.provider.redirects.map((url) => url.searchParams.get('scope'));
+    expect(asked).toEqual(['files:read profile files:write']);
+  });
+
+  test('asks for what the session was told before too, once each', async () => {
+    lab.provider.give({ access_token: 'old' });
+    const told = 'Bearer scope="files:read files:write"';
+    await expect(lab.request().refused(told)).rejects.toThrow('Unauthorized');
+    await expect(lab.request().forbidden()).rejects.toThrow('Unauthorized');
+    const asked = lab.provider.redirects.map((url) => url.searchParams.get('scope'));
+    expect(asked).toEqual(['files:read files:write', 'files:read files:write']);
+  });
+
   test('says where the metadata is, and flows look there', async () => {
     const elsewhere = `${INSUFFICIENT}, resource_metadata="${lab.server.url.origin}/elsewhere"`;
     expect(await lab.request().forbidden(elsewhere)).toBe(true);

@@ -331,17 +331,41 @@ describe('on an exclusive session', () => {
     },
   );
 
-  test('a handler set on the client of a lease opens the stream that it is asked over', async () => {
+  test.each([
+    {
+      name: 'requests',
+      listen: ({ client }: Lease) =>
+        client.setRequestHandler(ListRootsRequestSchema, () => ({ roots: [] })),
+    },
+    {
+      name: 'notifications',
+      listen: ({ client }: Lease) =>
+        client.setNotificationHandler(LoggingMessageNotificationSchema, () => {}),
+    },
+  ])('a handler for $name, set on the client of a lease, opens the stream', async ({ listen }) => {
     const server = await serve();
     const pool = newPool();
-    const [borrower] = await borrow(pool, server, 1);
+    const lease = await pool.acquire({ url: server.url, identity: 'ada' });
+    await lease.client.ping();
+    expect(server.count('GET')).toBe(0);
+    listen(lease);
+    await streamIsOpen(server);
+    // A word of the target's against it counts more. Nor does it help to listen after the lease.
+    const target = { url: server.url, identity: 'bob', notifications: false };
+    const silent = await pool.acquire(target);
+    listen(silent);
+    const late = await pool.acquire({ url: server.url, identity: 'eve' });
+    late.release();
+    listen(late);
+    await silent.client.ping();
+    expect(server.count('GET')).toBe(1);
+  });
+
+  test('what a server asks in a call but not on its stream, the handlers of its lease answer', async () => {
+    const server = await serve();
+    const [borrower] = await borrow(newPool(), server, 1);
     await streamIsOpen(server);
     expect(await borrower!.ask('ask-aside')).toBe(true);
-    // A word of the target's against it counts more.
-    const target = { url: server.url, identity: 'bob', notifications: false };
-    const silent = new Borrower(await pool.acquire(target));
-    expect(await silent.ask('ask')).toBe(true);
-    expect(server.count('GET')).toBe(1);
   });
 
   test('while nobody leases it, the pool answers what it is asked', async () => {
