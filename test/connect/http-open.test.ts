@@ -112,7 +112,8 @@ it('an answer to `initialize` that is nested without end fails the open at once'
   const server = await serveRaw({
     initialize: ({ message, response }) => {
       const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
-      const result = `{"protocolVersion":"2025-06-18","capabilities":{},"x":${deep}}`;
+      const info = '"serverInfo":{"name":"deep","version":"1"}';
+      const result = `{"protocolVersion":"2025-06-18","capabilities":{},${info},"x":${deep}}`;
       response.writeHead(200, { 'content-type': 'application/json' });
       response.end(`{"jsonrpc":"2.0","id":${message.id},"result":${result}}`);
     },

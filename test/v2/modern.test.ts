@@ -37,6 +37,19 @@ describe('a server without sessions', () => {
     expect(server.seen).toHaveLength(1 + 1 + 3 + 10);
   });
 
+  test('is asked anew once no session of the caller is open any more', async () => {
+    const server = await serve();
+    const pool = newPool();
+    const target = { url: server.url, identity: 'ada' };
+    await pool.use(target, (client) => client.listTools());
+    pool.retire();
+    await until(() => pool.stats().totals.closed === 1);
+    await pool.use(target, (client) => client.listTools());
+    expect(server.count('server/discover')).toBe(2);
+    // What was kept of it is gone as well: the list is mirrored from a new one.
+    expect(server.count('tools/list')).toBe(2);
+  });
+
   test('gets requests alone: no GET, no DELETE, no session id, no initialize', async () => {
     const server = await serve();
     const pool = newPool({ onNotification: () => {}, capabilities: { elicitation: {} } });
