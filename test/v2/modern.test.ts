@@ -212,12 +212,16 @@ describe('a lease of one', () => {
     const pool = newPool();
     const lease = await pool.acquire({ url: server.url, identity: 'ada' });
     const controller = new AbortController();
-    const call = lease.client.callTool({ name: 'hang' }, { signal: controller.signal });
-    const late = lease.client.callTool({ name: 'hang' }, { timeout: 100 });
+    const { signal } = controller;
+    const given = expect(lease.client.callTool({ name: 'hang' }, { signal })).rejects.toThrow(
+      /enough/,
+    );
+    const late = expect(
+      lease.client.callTool({ name: 'hang' }, { timeout: 1_000 }),
+    ).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
     await until(() => server.count('tools/call') === 2);
     controller.abort(new Error('enough'));
-    await expect(call).rejects.toThrow(/enough/);
-    await expect(late).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
+    await Promise.all([given, late]);
     await until(() => server.aborted.length === 2);
     expect(server.count('notifications/cancelled')).toBe(0);
     expect(lease.signal.aborted).toBe(false);
