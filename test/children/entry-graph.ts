@@ -1,8 +1,7 @@
 // Imports one entry of the package, uses a session, and says which packages of the SDKs were loaded
 // by then.
 
-import { register } from 'node:module';
-import { MessageChannel } from 'node:worker_threads';
+import { Session } from 'node:inspector';
 import { MemoryOAuthProvider } from '../support/memory-oauth-provider.ts';
 import { reportAtExit } from './exit-report.ts';
 
@@ -10,25 +9,17 @@ const [, , entry = '', url = '', tokens] = process.argv;
 const facts: Record<string, unknown> = {};
 reportAtExit(facts);
 
-const { port1, port2 } = new MessageChannel();
 const loaded = new Set<string>();
-port1.on('message', (from: string) => {
+const session = new Session();
+session.connect();
+session.on('Debugger.scriptParsed', ({ params: { url: from } }) => {
   const found = /\/node_modules\/(@modelcontextprotocol\/[a-z]+)\//.exec(from);
   if (found?.[1] !== undefined) loaded.add(found[1]);
 });
-port1.unref();
-const hooks = `
-  let port;
-  export const initialize = (data) => { port = data.port; };
-  export async function load(url, context, next) { port.postMessage(url); return next(url, context); }`;
-register(`data:text/javascript,${encodeURIComponent(hooks)}`, {
-  data: { port: port2 },
-  transferList: [port2],
-});
+session.post('Debugger.enable');
 
 facts['tools'] = entry === 'v2' ? await useSdk2() : await useSdk1();
-// What the hooks posted comes by messages of its own.
-await new Promise((resolve) => setTimeout(resolve, 50));
+session.disconnect();
 facts['loaded'] = [...loaded].sort();
 
 async function useSdk1(): Promise<number> {

@@ -226,6 +226,18 @@ describe('a server that is gone', () => {
     },
   );
 
+  test('opens nothing by what it said before, though a lease on it is still held', async () => {
+    const { server, pool, target } = await scene('modern');
+    const held = await pool.acquire(target);
+    await pool.use(target, (client) => client.callTool(call));
+    expect(pool.stats().totals.opened).toBe(2);
+    await server.close();
+    await pause(50);
+    const failed = pool.use(target, (client) => client.callTool(call));
+    await expect(failed).rejects.toMatchObject({ code: 'OPEN_FAILED', kind: 'refused' });
+    held.release();
+  });
+
   test('is asked who it is when it comes back, and may have changed', async () => {
     const { server, pool, target } = await scene('modern');
     const port = Number(server.url.port);

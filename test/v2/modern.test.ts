@@ -37,6 +37,19 @@ describe('a server without sessions', () => {
     expect(server.seen).toHaveLength(1 + 1 + 3 + 10);
   });
 
+  test('is asked anew once no session of the caller is open any more', async () => {
+    const server = await serve();
+    const pool = newPool();
+    const target = { url: server.url, identity: 'ada' };
+    await pool.use(target, (client) => client.listTools());
+    pool.retire();
+    await until(() => pool.stats().totals.closed === 1);
+    await pool.use(target, (client) => client.listTools());
+    expect(server.count('server/discover')).toBe(2);
+    // What was kept of it is gone as well: the list is mirrored from a new one.
+    expect(server.count('tools/list')).toBe(2);
+  });
+
   test('gets requests alone: no GET, no DELETE, no session id, no initialize', async () => {
     const server = await serve();
     const pool = newPool({ onNotification: () => {}, capabilities: { elicitation: {} } });
@@ -199,12 +212,16 @@ describe('a lease of one', () => {
     const pool = newPool();
     const lease = await pool.acquire({ url: server.url, identity: 'ada' });
     const controller = new AbortController();
-    const call = lease.client.callTool({ name: 'hang' }, { signal: controller.signal });
-    const late = lease.client.callTool({ name: 'hang' }, { timeout: 100 });
+    const { signal } = controller;
+    const given = expect(lease.client.callTool({ name: 'hang' }, { signal })).rejects.toThrow(
+      /enough/,
+    );
+    const late = expect(
+      lease.client.callTool({ name: 'hang' }, { timeout: 1_000 }),
+    ).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
     await until(() => server.count('tools/call') === 2);
     controller.abort(new Error('enough'));
-    await expect(call).rejects.toThrow(/enough/);
-    await expect(late).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
+    await Promise.all([given, late]);
     await until(() => server.aborted.length === 2);
     expect(server.count('notifications/cancelled')).toBe(0);
     expect(lease.signal.aborted).toBe(false);
