@@ -79,8 +79,8 @@ export interface TransportConnectorOptions {
  *
  * With `fetch`, reconnects are held to one a second and fewer, whatever the transport's options
  * and the server's `retry` say. `maxRetries: 0` spares the SDK's timers, which outlive a close by
- * up to a second; it also gives up the notification stream when that first ends, and calls that were
- * to be resumed.
+ * up to a second; it also gives up the notification stream when that first ends, and calls
+ * that were to be resumed.
  *
  * @example
  * ```ts
