@@ -77,9 +77,10 @@ export interface TransportConnectorOptions {
  * not is reported as abandoned. Requests of the server come without an origin: on a session that is
  * lent to one lease at a time they are that lease's, on others they go to the pool's handlers.
  *
- * With `fetch`, reconnects are held to one a second and fewer, whatever the transport's options and
- * the server's `retry` say. `maxRetries: 0` spares the SDK's timers, which outlive a close by up to a
- * second; it also gives up the notification stream when that first ends, and calls to be resumed.
+ * With `fetch`, reconnects are held to one a second and fewer, whatever the transport's options
+ * and the server's `retry` say. `maxRetries: 0` spares the SDK's timers, which outlive a close by
+ * up to a second; it also gives up the notification stream when that first ends, and calls
+ * that were to be resumed.
  *
  * @example
  * ```ts

@@ -26,7 +26,7 @@ else await closeHung();
 
 /** Sessions whose reconnects and calls hang, or wait to be resumed. The parent says when. */
 async function closeHung(): Promise<void> {
-  const SESSIONS = 30;
+  const SESSIONS = 20;
   let asked = 0;
   const connect = createTransportConnector(({ fetch }) => {
     const counted: typeof fetch = (at, init) => {

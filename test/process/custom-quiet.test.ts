@@ -19,11 +19,13 @@ const CPU_SHARE = 0.1;
 const SWITCHES = 500;
 /** What a process may still take to end. */
 const AT_ONCE_MS = 2_000;
-const SESSIONS = 30;
-const TEST = { timeout: 20_000 };
+const SESSIONS = 20;
+/** For a child to start and to open its sessions, on a busy machine. */
+const START_MS = 15_000;
+const TEST = { timeout: 40_000 };
 
 // Row 4.
-test('a process is idle after the close of 30 sessions whose reconnects hang', TEST, async () => {
+test('a process is idle after the close of 20 sessions whose reconnects hang', TEST, async () => {
   const seen = new Set<unknown>();
   const server = await startRawServer(
     speakMcp({
@@ -37,7 +39,10 @@ test('a process is idle after the close of 30 sessions whose reconnects hang', T
     }),
   );
   const { child, ended } = startChild('custom-quiet', 'hung', server.url.href);
-  await until(() => server.count('GET') === 2 * SESSIONS && server.pending === 2 * SESSIONS);
+  await until(
+    () => server.count('GET') === 2 * SESSIONS && server.pending === 2 * SESSIONS,
+    START_MS,
+  );
   child.send('close');
   const { code, facts, stderr } = await ended;
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -62,7 +67,10 @@ test(
     };
     const server = await startRawServer(speakMcp({ GET: poll, 'tools/call': poll }));
     const { child, ended } = startChild('custom-quiet', 'polled', server.url.href);
-    await until(() => server.count('POST', 'tools/call') === SESSIONS && server.pending === 0);
+    await until(
+      () => server.count('POST', 'tools/call') === SESSIONS && server.pending === 0,
+      START_MS,
+    );
     child.send('close');
     const { code, facts, stderr } = await ended;
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

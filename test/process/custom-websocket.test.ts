@@ -13,13 +13,13 @@ const CLOSE_MS = 500;
 const AT_ONCE_MS = 2_000;
 const LAG_MS = 250;
 
-test('a process ends at once when peers acknowledge no Close', async () => {
+test('a process ends at once when peers acknowledge no Close', { timeout: 30_000 }, async () => {
   const server = await startWebSocketServer();
   const { child, ended } = startChild('custom-websocket', String(SESSIONS), server.url.href);
   const isHung = (): boolean =>
     server.connections.length === SESSIONS &&
     server.connections.every(({ received }) => received.length === 3);
-  await until(isHung);
+  await until(isHung, 15_000);
   for (const connection of server.connections) connection.deafen();
   child.send('close');
   const { code, facts, stderr } = await ended;
