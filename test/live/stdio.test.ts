@@ -78,6 +78,7 @@ describe('a server over stdio', () => {
     const lease = await pool.acquire(lab.target());
     const error = await errorOf(pool.acquire(lab.target(), { timeoutMs: 100 }));
     expect(error['code']).toBe('ACQUIRE_TIMEOUT');
+    expect(pool.stats().sessions).toMatchObject({ leased: 1, opening: 0 });
     lease.release();
     const larger = newPool({ maxSessionsPerKey: 2 });
     await larger.acquire(lab.target());
@@ -109,6 +110,18 @@ describe('a server over stdio', () => {
       params: { requestId: JSON.parse(lab.readLines()[2]!).id },
     });
   });
+});
+
+test('what fails before it is written is the fault of its caller, and no loss', async () => {
+  const lease = await newPool().acquire(lab.target());
+  const text = {
+    toJSON: () => {
+      throw Object.assign(new Error('mine'), { code: 'ECONNREFUSED' });
+    },
+  };
+  await expect(call(lease.client, 'echo', { text })).rejects.toThrow('mine');
+  expect(lease.signal.aborted).toBe(false);
+  expect(await call(lease.client, 'echo', { text: 'still here' })).toBe('still here');
 });
 
 describe('a server that can not be opened', () => {

@@ -5,8 +5,11 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
-import { until } from '../support/raw-server.ts';
+import { until as untilTrue } from '../support/raw-server.ts';
 import { useStdioLab } from '../support/stdio-lab.ts';
+
+/** To start a gateway and its servers takes a busy machine seconds. */
+const until = (isTrue: () => boolean): Promise<void> => untilTrue(isTrue, 25_000);
 
 const lab = useStdioLab();
 const gateways: ChildProcess[] = [];
@@ -42,7 +45,7 @@ async function startGateway(way: string): Promise<Gateway> {
 
 const noneIsLeft = (): Promise<void> => until(() => lab.processes().length === 0);
 
-describe('a gateway with the recipe for signals', { timeout: 30_000 }, () => {
+describe('a gateway with the recipe for signals', { timeout: 60_000 }, () => {
   test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
     'that gets %s ends by it, after its servers',
     async (signal) => {
@@ -81,7 +84,7 @@ describe('a gateway with the recipe for signals', { timeout: 30_000 }, () => {
   });
 });
 
-describe('a gateway without it', { timeout: 30_000 }, () => {
+describe('a gateway without it', { timeout: 60_000 }, () => {
   test('leaves no server that ends with its input, when it is killed', async () => {
     const gateway = await startGateway('no-recipe');
     gateway.process.kill('SIGKILL');
