@@ -4,8 +4,8 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** How long a child may live before it is killed. */
-const LIMIT_MS = 8_000;
+/** How long a child may live before it is killed. Only its start takes seconds on a busy machine. */
+const LIMIT_MS = 20_000;
 
 /** How a child ended. */
 export interface ChildEnd {
