@@ -25,9 +25,13 @@ const openAuto = (
   context: Partial<ConnectContext> = {},
 ): Promise<OpenSession> => sessions.open({ url, transport: 'auto' }, context);
 
-async function failureWith(handlers: SseHandlers): Promise<{ error: Error; failure: Failure }> {
+/** Half of `connectTimeoutMs` is for the endpoint of a stream to come. */
+async function failureWith(
+  handlers: SseHandlers,
+  connectTimeoutMs = 3_000,
+): Promise<{ error: Error; failure: Failure }> {
   const server = await serveSse(handlers);
-  const sessions = newSessions({ connectTimeoutMs: 400 });
+  const sessions = newSessions({ connectTimeoutMs });
   const error = await openAuto(sessions, server.url).catch((reason: unknown) => reason);
   await until(() => server.openSockets === 0);
   expect(server.exchanges).toHaveLength(2);
@@ -60,10 +64,13 @@ describe('an open that fails in both protocols', () => {
     ],
   ])('because SSE, which it speaks, answers %i, is judged by that', async (...row) => {
     const [status, headers, expected, breaker] = row;
-    const { error, failure } = await failureWith({
-      initialize: refuse(405),
-      GET: refuse(status, headers),
-    });
+    const { error, failure } = await failureWith(
+      {
+        initialize: refuse(405),
+        GET: refuse(status, headers),
+      },
+      18_000,
+    );
     expect(error.cause).toMatchObject({ status });
     expect((error as AggregateError).errors).toMatchObject([{ status: 405 }, { status }]);
     expect(failure).toMatchObject(expected);

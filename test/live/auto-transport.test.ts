@@ -20,7 +20,9 @@ const autoTo = (url: string | URL, more: Partial<HttpTarget> = {}): HttpTarget =
 });
 
 describe.each(['streamableHttp', 'sse'] as const)('server-everything over %s', (kind) => {
-  test('is found, and its tools are called, exclusive and shared', async () => {
+  // Only its start takes seconds on a busy machine.
+  const options = { timeout: 30_000 };
+  test('is found, and its tools are called, exclusive and shared', options, async () => {
     const server = closing(await startEverythingServer(0, kind));
     const pool = closing(new SessionPool());
     for (const leasesPerSession of [1, 4]) {

@@ -10,7 +10,7 @@ import { beginEvents, pause, until } from '../support/raw-server.ts';
 import { type SseHandlers, startSseServer, take } from '../support/sse-server.ts';
 
 const SESSIONS = 100;
-const CLOSE_TIMEOUT_MS = 3_000;
+const CLOSE_TIMEOUT_MS = 6_000;
 /** The event loop's lag, of a client and a server in one process, on a machine with others. */
 const LAG_MS = 2_750;
 

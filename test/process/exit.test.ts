@@ -62,13 +62,13 @@ describe('a process that closes a pool as the last thing in its main module', ()
   });
 });
 
-describe('a process with sessions over HTTP+SSE', () => {
+describe('a process with sessions over HTTP+SSE', { timeout: 25_000 }, () => {
   const hung: SseHandlers = { 'tools/call': take, 'notifications/cancelled': () => {} };
 
   test('ends with code 0 though their calls and cancels hang', async () => {
     const server = await startSseServer(hung);
     const { child, ended } = startChild('close-last', 'sse', '20', server.url.href);
-    await until(() => server.count('POST', 'tools/call') === 20, 6_000);
+    await until(() => server.count('POST', 'tools/call') === 20, 15_000);
     const closingAt = performance.now();
     child.send('close');
     const { code, facts, stderr } = await ended;
@@ -84,7 +84,7 @@ describe('a process with sessions over HTTP+SSE', () => {
   test('ends at once when they were lost, whatever `retry` the server left with', async () => {
     const server = await startSseServer(hung);
     const { child, ended } = startChild('close-last', 'sse', '5', server.url.href);
-    await until(() => server.count('POST', 'tools/call') === 5, 6_000);
+    await until(() => server.count('POST', 'tools/call') === 5, 15_000);
     for (const { response } of server.streams) response.end('retry: 600000\n\n');
     await until(() => server.openSockets === 0);
     child.send('close');
