@@ -143,6 +143,25 @@ describe('the door', () => {
     expect((await open(world)).status).toBe(200);
   });
 
+  test('does not wait for a body that it will not read', async () => {
+    const world = await start({ limits: { maxBodyBytes: 1_000 } });
+    const headers = {
+      authorization: `Bearer ${tokenOf('ada')}`,
+      'content-type': 'application/json',
+      'content-length': '100000',
+    };
+    const status = await new Promise((resolve, reject) => {
+      const request = httpRequest(world.mcp, { method: 'POST', headers, agent: false });
+      request.on('response', (response) => {
+        resolve(response.statusCode);
+        request.destroy();
+      });
+      request.on('error', reject);
+      request.flushHeaders();
+    });
+    expect(status).toBe(413);
+  });
+
   test('knows the servers that a user may use', async () => {
     const world = await start();
     expect((await send(`${world.origin}/none/mcp`)).status).toBe(404);

@@ -127,6 +127,7 @@ export interface Health {
   readonly status: string;
   readonly downstreamSessions: number;
   readonly openResponses: number;
+  readonly waiting: number;
   readonly upstreamSessions: Readonly<Record<string, number>>;
   readonly totals: Readonly<Record<string, number>>;
 }
