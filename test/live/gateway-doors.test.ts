@@ -135,8 +135,8 @@ describe('the door', () => {
     const body = JSON.stringify({ ...INITIALIZE, padding: 'x'.repeat(100_000) });
     const headers: Record<string, string> =
       how === 'declared'
-        ? { 'content-length': String(body.length) }
-        : { 'transfer-encoding': 'chunked' };
+        ? { 'content-length': String(body.length), connection: 'keep-alive' }
+        : { 'transfer-encoding': 'chunked', connection: 'keep-alive' };
     const answer = await send(world.mcp, { headers, body });
     expect(answer.status).toBe(413);
     expect(answer.headers['connection']).toBe('close');

@@ -89,9 +89,15 @@ test('a client whose connections are cut and that comes back goes on', async () 
   const front = closing(await startTcpFront(Number(new URL(world.origin).port)));
   const { client } = closing(await connect(`http://localhost:${front.port}`, 'ada'));
   expect(textOf(await client.callTool({ name: 'count' }))).toBe('1');
-  await untilHealth(world.origin, ({ openResponses }) => openResponses === 2);
+  const call = client.callTool({ name: 'hang' });
+  call.catch(() => {});
+  await until(() => world.upstream.count('tools/call') === 2);
+  await untilHealth(world.origin, ({ openResponses }) => openResponses === 3);
   front.cut();
+  // The call does not wait: its answer could reach nobody.
   await untilHealth(world.origin, ({ openResponses }) => openResponses === 1);
+  await until(() => world.upstream.aborted.length === 1);
+  expect((await health(world.origin)).downstreamSessions).toBe(1);
   // Its stream is opened again by the SDK, after a second.
   await untilHealth(world.origin, ({ openResponses }) => openResponses === 2);
   expect(textOf(await client.callTool({ name: 'count' }))).toBe('2');

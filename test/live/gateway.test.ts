@@ -345,6 +345,26 @@ describe('a call that is taken back', () => {
     await untilHealth(world.origin, ({ openResponses }) => openResponses === 2);
     expect(await call(downstream, 'count')).toBe('1');
   });
+
+  test('gets no answer, and its response ends', async () => {
+    const world = await start();
+    const { sessionId } = await world.join('ada');
+    const post = (message: object): Promise<Response> =>
+      fetch(`${world.origin}/main/mcp`, {
+        method: 'POST',
+        body: JSON.stringify({ jsonrpc: '2.0', ...message }),
+        headers: {
+          authorization: `Bearer ${tokenOf('ada')}`,
+          accept: 'application/json, text/event-stream',
+          'content-type': 'application/json',
+          'mcp-session-id': sessionId,
+        },
+      });
+    const call = await post({ id: 99, method: 'tools/call', params: { name: 'hang' } });
+    await post({ method: 'notifications/cancelled', params: { requestId: 99 } });
+    expect(await call.text()).not.toContain('jsonrpc');
+    await until(() => world.upstream.aborted.length === 1);
+  });
 });
 
 const isHang = (params: Readonly<Record<string, unknown>> | undefined): boolean =>
