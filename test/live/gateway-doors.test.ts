@@ -197,13 +197,16 @@ describe('too much of anything', () => {
     const world = await start();
     const { sessionId } = await join(world, 'ada');
     const headers = { 'mcp-session-id': sessionId };
-    const params = { name: 'slow', arguments: { ms: 300 } };
-    const body = JSON.stringify({ jsonrpc: '2.0', id: 5, method: 'tools/call', params });
-    const first = send(world.mcp, { headers, body });
+    const post = (message: object): Promise<Answer> =>
+      send(world.mcp, { headers, body: JSON.stringify({ jsonrpc: '2.0', ...message }) });
+    const call = (name: string): Promise<Answer> =>
+      post({ id: 5, method: 'tools/call', params: { name } });
+    const first = call('hang');
     await until(() => world.upstream.count('tools/call') === 1);
-    expect((await send(world.mcp, { headers, body })).status).toBe(400);
-    expect((await first).text).toContain('after 300');
-    expect((await send(world.mcp, { headers, body })).text).toContain('after 300');
+    expect((await call('count')).status).toBe(400);
+    await post({ method: 'notifications/cancelled', params: { requestId: 5 } });
+    expect((await first).status).toBe(200);
+    expect((await call('count')).text).toContain('result');
   });
 
   test('more sessions than there is room for are refused, and the room comes back', async () => {
@@ -231,13 +234,19 @@ describe('too much of anything', () => {
   test('more calls at once than a session may have are refused; the others go on', async () => {
     const world = await start({ limits: { maxCallsPerSession: 2 } });
     const { client } = await join(world, 'ada');
-    const slow = { name: 'slow', arguments: { ms: 300 } };
-    const calls = [1, 2].map(() => client.callTool(slow));
+    const controllers = [1, 2].map(() => new AbortController());
+    const calls = controllers.map(({ signal }) =>
+      client.callTool({ name: 'hang' }, undefined, { signal }),
+    );
+    const settled = Promise.allSettled(calls);
     await until(() => world.upstream.count('tools/call') === 2);
     await expect(client.callTool({ name: 'count' })).rejects.toMatchObject({
       data: { code: 'TOO_MANY_CALLS' },
     });
-    expect((await Promise.all(calls)).map(textOf)).toEqual(['after 300', 'after 300']);
+    expect(world.upstream.aborted).toEqual([]);
+    for (const controller of controllers) controller.abort();
+    await settled;
+    await until(() => world.upstream.aborted.length === 2);
     expect(textOf(await client.callTool({ name: 'count' }))).toBe('1');
   });
 });

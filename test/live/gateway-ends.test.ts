@@ -66,12 +66,13 @@ test('a DELETE ends the session, its calls and its upstream session', async () =
 });
 
 test('a session without a request for too long ends, and one with a call under way does not', async () => {
-  const world = await start({ sessionIdleMs: 400 });
-  const [busy, idle] = [await world.join(), await world.join()];
-  const call = busy.client.callTool({ name: 'slow', arguments: { ms: 1_200 } });
+  const world = await start({ sessionIdleMs: 1_500 });
+  const busy = await world.join();
+  const call = busy.client.callTool({ name: 'slow', arguments: { ms: 4_000 } });
+  const idle = await world.join();
   await until(() => world.upstream.sessions.size === 1);
   await expect(idle.client.callTool({ name: 'count' })).rejects.toMatchObject({ code: 404 });
-  expect(textOf(await call)).toBe('after 1200');
+  expect(textOf(await call)).toBe('after 4000');
   await allGone(world);
   expect(world.upstream.count('DELETE')).toBe(2);
 });
