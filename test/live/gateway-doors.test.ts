@@ -204,6 +204,8 @@ describe('too much of anything', () => {
     const first = call('hang');
     await until(() => world.upstream.count('tools/call') === 1);
     expect((await call('count')).status).toBe(400);
+    const batch = JSON.stringify([{ jsonrpc: '2.0', id: 5, method: 'ping' }]);
+    expect((await send(world.mcp, { headers, body: batch })).status).toBe(400);
     await post({ method: 'notifications/cancelled', params: { requestId: 5 } });
     expect((await first).status).toBe(200);
     expect((await call('count')).text).toContain('result');
@@ -266,6 +268,16 @@ describe('users that change', () => {
     expect(whoami).toMatchObject({ authorization: credentialOf('bob') });
     expect((await open(world, { authorization: `Bearer ${tokenOf('bob')}` })).status).toBe(401);
     await untilHealth(world.origin, ({ downstreamSessions }) => downstreamSessions === 1);
+  });
+
+  test('do not get in with a session that was opening meanwhile', async () => {
+    const world = await start();
+    const opening = open(world);
+    await until(() => world.upstream.count('initialize') === 1);
+    world.gateway.setUsers([userConfig('bob', ['main'])]);
+    // Refused here, or upstream because there is no credential to finish the handshake with.
+    expect((await opening).status).toBeGreaterThanOrEqual(403);
+    await untilHealth(world.origin, isEmpty);
   });
 
   test('take the sessions that their calls share with them', async () => {
