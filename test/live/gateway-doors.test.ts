@@ -367,4 +367,21 @@ describe('an upstream server that fails', () => {
     const again = await join(world, 'ada');
     expect(textOf(await again.client.callTool({ name: 'count' }))).toBe('1');
   });
+
+  test('and forgets an idle session is not asked in a new one as if nothing had been', async () => {
+    const world = await start();
+    const { client } = await join(world, 'ada');
+    expect(textOf(await client.callTool({ name: 'count' }))).toBe('1');
+    await until(() => world.upstream.count('GET') === 1);
+    await world.upstream.forget([...world.upstream.sessions.keys()][0]!);
+    // The pool notices when it opens the stream again.
+    await untilHealth(world.origin, ({ totals }) => totals['lost'] === 1);
+    const before = world.upstream.count('tools/call');
+    await expect(client.callTool({ name: 'count' })).rejects.toMatchObject({
+      data: { code: 'SESSION_LOST', execution: 'not-executed' },
+    });
+    expect(world.upstream.count('tools/call')).toBe(before);
+    await untilHealth(world.origin, isEmpty);
+    await expect(client.callTool({ name: 'count' })).rejects.toMatchObject({ code: 404 });
+  });
 });
