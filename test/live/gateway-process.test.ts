@@ -74,7 +74,10 @@ describe('SIGTERM', () => {
     gateway.child.kill('SIGTERM');
     await untilHealth(gateway.origin, ({ status }) => status === 'closing');
     await expect(connect(gateway.origin, 'user2')).rejects.toThrow('shutting down');
-    await expect(other.client.callTool({ name: 'count' })).rejects.toThrow('shutting down');
+    await expect(other.client.callTool({ name: 'count' })).rejects.toMatchObject({
+      code: 503,
+      message: expect.stringContaining('shutting down'),
+    });
     // A question that was asked in a call may still be answered.
     answer?.();
     expect(textOf(await elicit)).toBe('late');
