@@ -195,6 +195,8 @@ export class Gateway {
     };
     try {
       const offer = await this.#offerOf(target, response);
+      // The users may have changed since.
+      if (!this.#users.mayUse(user.id, serverName)) throw door.noAccess();
       const { limits } = this.#config;
       const pool = this.#pool;
       const names = { id, userId: user.id, serverName };
@@ -202,7 +204,9 @@ export class Gateway {
       this.#sessions.add(session);
       await session.open(request, response, message);
     } catch (error) {
-      if (this.#sessions.get(id) === undefined) onEnd();
+      const session = this.#sessions.get(id);
+      if (session === undefined) onEnd();
+      else session.end();
       throw error;
     }
   }
@@ -258,9 +262,11 @@ export class Gateway {
   }
 
   #refuse(response: ServerResponse, error: unknown, id?: unknown): void {
+    // The client has left: that is what failed, and nobody is there to be told.
+    if (response.destroyed) return;
     const refusal = refusalOf(error);
     if (refusal.status === 500) this.#logger.error({ err: error }, 'A request failed');
-    if (!response.destroyed) door.sendRefusal(response, refusal, id);
+    door.sendRefusal(response, refusal, id);
   }
 
   /** Numbers only: whoever can reach the port can ask. */

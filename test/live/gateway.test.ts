@@ -54,6 +54,19 @@ async function start(users = ['ada', 'bob'], sessions = 'per-session'): Promise<
   };
 }
 
+/** Without a client of the SDK. */
+const post = (world: World, message: object, sessionId?: string): Promise<Response> =>
+  fetch(`${world.origin}/main/mcp`, {
+    method: 'POST',
+    body: JSON.stringify({ jsonrpc: '2.0', ...message }),
+    headers: {
+      authorization: `Bearer ${tokenOf('ada')}`,
+      accept: 'application/json, text/event-stream',
+      'content-type': 'application/json',
+      ...(sessionId !== undefined && { 'mcp-session-id': sessionId }),
+    },
+  });
+
 const call = async (
   { client }: Downstream,
   name: string,
@@ -236,6 +249,18 @@ describe('what the upstream server asks and tells', () => {
     ]);
   });
 
+  test('a client without a stream is not asked what could not get there', async () => {
+    const world = await start();
+    const clientInfo = { name: 'raw', version: '1' };
+    const params = { protocolVersion: '2025-06-18', capabilities: ASKABLE, clientInfo };
+    const opened = await post(world, { id: 1, method: 'initialize', params });
+    await opened.text();
+    const ask = { name: 'ask-aside', arguments: { token: 't' } };
+    const id = opened.headers.get('mcp-session-id')!;
+    const answer = await post(world, { id: 2, method: 'tools/call', params: ask }, id);
+    expect(await answer.text()).toContain('-32601');
+  });
+
   test('a client that declared nothing is asked nothing', async () => {
     const world = await start();
     const { client } = await world.join('ada');
@@ -344,6 +369,17 @@ describe('a call that is taken back', () => {
     // One that waits for more responses than its stream and this very question would fail here.
     await untilHealth(world.origin, ({ openResponses }) => openResponses === 2);
     expect(await call(downstream, 'count')).toBe('1');
+  });
+
+  test('gets no answer, and its response ends', async () => {
+    const world = await start();
+    const { sessionId } = await world.join('ada');
+    const params = { name: 'hang' };
+    const hanging = await post(world, { id: 99, method: 'tools/call', params }, sessionId);
+    const cancel = { method: 'notifications/cancelled', params: { requestId: 99 } };
+    await post(world, cancel, sessionId);
+    expect(await hanging.text()).not.toContain('jsonrpc');
+    await until(() => world.upstream.aborted.length === 1);
   });
 });
 

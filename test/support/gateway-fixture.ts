@@ -16,7 +16,7 @@ import { startMcpServer, type TestMcpServer, type TestMcpServerOptions } from '.
 import { pause } from './raw-server.ts';
 
 /** How long a client that seems to be gone is waited for. */
-export const VANISH_GRACE_MS = 300;
+const VANISH_GRACE_MS = 300;
 /** How long anything may take that is waited for. */
 const PATIENCE_MS = 15_000;
 
@@ -127,6 +127,7 @@ export interface Health {
   readonly status: string;
   readonly downstreamSessions: number;
   readonly openResponses: number;
+  readonly waiting: number;
   readonly upstreamSessions: Readonly<Record<string, number>>;
   readonly totals: Readonly<Record<string, number>>;
 }

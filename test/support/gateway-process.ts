@@ -6,18 +6,27 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { type GatewayFixtureOptions, gatewayConfig } from './gateway-fixture.ts';
 
 const MAIN = fileURLToPath(new URL('../.build/examples/gateway/main.js', import.meta.url));
 
+const RESOLUTION_MS = 10;
+
 /** Answers each message with facts, and does not keep the process alive. */
 const PRELOAD = `
-  process.on('message', () => {
+  import { monitorEventLoopDelay } from 'node:perf_hooks';
+  const delay = monitorEventLoopDelay({ resolution: ${RESOLUTION_MS} });
+  process.on('message', (message) => {
+    if (message === 'watch') delay.enable();
+    else delay.disable();
     const { user, system } = process.cpuUsage();
     const { voluntaryContextSwitches } = process.resourceUsage();
     const handles = process.getActiveResourcesInfo();
-    process.send({ cpuMs: (user + system) / 1000, switches: voluntaryContextSwitches, handles });
+    const { mean, count } = delay;
+    const cpuMs = (user + system) / 1000;
+    process.send({ cpuMs, switches: voluntaryContextSwitches, handles, delay: { mean, count } });
   });
   process.channel.unref();
 `;
@@ -27,6 +36,13 @@ export interface ProcessFacts {
   readonly cpuMs: number;
   readonly switches: number;
   readonly handles: readonly string[];
+  /** Of its event loop, while that is watched. Times in nanoseconds. */
+  readonly delay: Delay;
+}
+
+interface Delay {
+  readonly mean: number;
+  readonly count: number;
 }
 
 /** A gateway process. */
@@ -36,6 +52,11 @@ export interface GatewayProcess {
   /** All that it has written to stdout. */
   readonly output: () => string;
   facts(): Promise<ProcessFacts>;
+  /**
+   * Watches both event loops, its own and ours. The function that it gives tells by how much they
+   * were late since, all in all: held up, or kept from the processor by others.
+   */
+  watchLag(): Promise<() => Promise<number>>;
   /** Sockets that the system knows of, its own channel to us included; `undefined` off Linux. */
   sockets(): number | undefined;
   /** Its exit code; `null` if a signal killed it. */
@@ -75,10 +96,16 @@ export async function startGatewayProcess(
     child,
     output: () => output,
     ended,
-    facts: async () => {
-      const answer = once(child, 'message');
-      child.send('facts');
-      return ((await answer) as [ProcessFacts])[0];
+    facts: () => ask(child, 'facts'),
+    watchLag: async () => {
+      const ours = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+      ours.enable();
+      await ask(child, 'watch');
+      return async () => {
+        ours.disable();
+        const { delay } = await ask(child, 'facts');
+        return latenessOf(ours) + latenessOf(delay);
+      };
     },
     sockets: () => countSockets(child.pid),
     close: async () => {
@@ -88,6 +115,16 @@ export async function startGatewayProcess(
     },
   };
 }
+
+async function ask(child: ChildProcess, what: 'facts' | 'watch'): Promise<ProcessFacts> {
+  const answer = once(child, 'message');
+  child.send(what);
+  return ((await answer) as [ProcessFacts])[0];
+}
+
+/** In milliseconds. What is measured is the time between two ticks. */
+const latenessOf = ({ mean, count }: Delay): number =>
+  count === 0 ? 0 : Math.max(0, mean / 1e6 - RESOLUTION_MS) * count;
 
 function countSockets(pid: number | undefined): number | undefined {
   const folder = `/proc/${pid}/fd`;
