@@ -17,9 +17,9 @@ export interface GatewayConfig {
   readonly limits: Limits;
 }
 
-export interface ServerConfig {
-  /** The MCP endpoint, Streamable HTTP. */
-  readonly url: string;
+export type ServerConfig = HttpServerConfig | StdioServerConfig;
+
+interface AnyServerConfig {
   /**
    * `per-session` (default): each downstream session has one upstream session of its own, with all
    * the state that it keeps there. `per-call`: the calls of one user share pooled sessions,
@@ -29,12 +29,28 @@ export interface ServerConfig {
   readonly sessions: 'per-session' | 'per-call';
 }
 
+export interface HttpServerConfig extends AnyServerConfig {
+  /** The MCP endpoint, Streamable HTTP. */
+  readonly url: string;
+}
+
+/** A server that the gateway starts itself: a process for each session. */
+export interface StdioServerConfig extends AnyServerConfig {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** The environment variable that it takes the user's credential from. Default: none. */
+  readonly credentialVariable?: string | undefined;
+}
+
 export interface UserConfig {
   /** Who it is, to the pool: sessions are never shared between two ids. */
   readonly id: string;
   /** Of the bearer token that the user comes with: `printf %s "$TOKEN" | sha256sum`. */
   readonly tokenSha256: string;
-  /** By server, the `Authorization` that the gateway sends there for this user. None: no access. */
+  /**
+   * By server, what the gateway speaks with there for this user: the `Authorization` header, or the
+   * value of `credentialVariable`. None: no access.
+   */
   readonly credentials: Readonly<Record<string, string>>;
 }
 
@@ -64,10 +80,17 @@ const count = z.int().min(1);
 const MAX_TIMER_MS = 2_147_483_647;
 const durationMs = count.max(MAX_TIMER_MS);
 
-const serverSchema = z.strictObject({
-  url: z.url(),
-  sessions: z.enum(['per-session', 'per-call']).default('per-session'),
-});
+const sessions = z.enum(['per-session', 'per-call']).default('per-session');
+
+const serverSchema = z.union([
+  z.strictObject({ url: z.url(), sessions }),
+  z.strictObject({
+    command: z.string().min(1),
+    args: z.array(z.string()).default([]),
+    credentialVariable: z.string().min(1).optional(),
+    sessions,
+  }),
+]);
 
 const userSchema = z.strictObject({
   id: z.string().min(1),

@@ -1,12 +1,17 @@
 // What the gateway runs with when it is given no configuration: two upstream servers in processes
-// of their own, and two users with tokens that everybody knows.
+// of their own, a third that each session starts for itself, and two users with tokens that
+// everybody knows.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { checkConfig, type GatewayConfig } from './config.ts';
 
+const EVERYTHING = createRequire(import.meta.url).resolve(
+  '@modelcontextprotocol/server-everything/dist/index.js',
+);
 const USERS = ['ada', 'bob'];
 
 export interface DemoWorld {
@@ -24,11 +29,18 @@ export async function startDemoWorld(): Promise<DemoWorld> {
   const users = USERS.map((id) => ({
     id,
     tokenSha256: createHash('sha256').update(tokens[id]!).digest('hex'),
-    credentials: { notes: credentialOf(id, 'notes'), tools: credentialOf(id, 'tools') },
+    credentials: {
+      notes: credentialOf(id, 'notes'),
+      tools: credentialOf(id, 'tools'),
+      // It asks for none.
+      everything: '',
+    },
   }));
   const servers = {
     notes: { url: notes.url },
-    tools: { url: tools.url, sessions: 'per-call' as const },
+    tools: { url: tools.url, sessions: 'per-call' },
+    // A process for each session, which ends with it.
+    everything: { command: process.execPath, args: [EVERYTHING, 'stdio'] },
   };
   return {
     config: checkConfig({ port: Number(process.env['PORT'] ?? 8_808), servers, users }),

@@ -12,8 +12,8 @@ import { isInitializeRequest } from '@modelcontextprotocol/sdk/types.js';
 import {
   type CloseOptions,
   type CloseReport,
-  type HttpTarget,
   SessionPool,
+  type SessionTarget,
 } from 'mcp-session-pool';
 import type { Logger } from 'pino';
 import type { GatewayConfig, UserConfig } from './config.ts';
@@ -212,20 +212,26 @@ export class Gateway {
   }
 
   /** Where the calls of a downstream session go, and as whom. */
-  #targetFor({ user, serverName }: Visit, sessionId: string, message: Message): HttpTarget {
-    const { url, sessions } = this.#config.servers[serverName]!;
+  #targetFor({ user, serverName }: Visit, sessionId: string, message: Message): SessionTarget {
+    const server = this.#config.servers[serverName]!;
     const { capabilities } = message['params'] as { capabilities?: unknown };
-    return {
-      url,
+    const hasOwnSession = server.sessions === 'per-session';
+    const scope = {
       identity: user.id,
-      headers: () => this.#users.headersFor(user.id, serverName),
       capabilities: capabilitiesOfClient(capabilities),
-      ...(sessions === 'per-session' ? { affinity: sessionId } : { notifications: false }),
+      ...(hasOwnSession && { affinity: sessionId }),
     };
+    if ('command' in server) {
+      const { command, args, credentialVariable } = server;
+      const env = this.#users.environmentFor(user.id, serverName, credentialVariable);
+      return { ...scope, command, args, env };
+    }
+    const headers = () => this.#users.headersFor(user.id, serverName);
+    return { ...scope, url: server.url, headers, ...(!hasOwnSession && { notifications: false }) };
   }
 
   /** Opens the upstream session, or finds one, and asks what its server is. */
-  async #offerOf(target: HttpTarget, response: ServerResponse): Promise<Offer> {
+  async #offerOf(target: SessionTarget, response: ServerResponse): Promise<Offer> {
     const controller = new AbortController();
     const onClose = (): void => controller.abort(new Error('The client is gone'));
     response.once('close', onClose);

@@ -18,7 +18,7 @@ import {
   type ServerRequest,
   type ServerResult,
 } from '@modelcontextprotocol/sdk/types.js';
-import type { HttpTarget, Lease, SessionPool } from 'mcp-session-pool';
+import type { Lease, SessionPool, SessionTarget } from 'mcp-session-pool';
 import type { Limits } from './config.ts';
 import { methodNotFound, refusalOf, sessionEnded, sessionGone, unavailable } from './refusals.ts';
 import { isCall, isNews, isNewsOfCall, isQuestion } from './relayed.ts';
@@ -43,7 +43,7 @@ export interface Outside {
 
 export interface RelayOptions {
   readonly pool: SessionPool;
-  readonly target: HttpTarget;
+  readonly target: SessionTarget;
   readonly offer: Offer;
   readonly limits: Limits;
   readonly outside: Outside;

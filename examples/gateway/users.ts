@@ -44,6 +44,16 @@ export class Users {
     return { authorization: credential };
   }
 
+  /** The same for a server that is a process: it is told once, when it starts. */
+  environmentFor(
+    userId: string,
+    serverName: string,
+    variable: string | undefined,
+  ): Record<string, string> {
+    const credential = this.#credentialOf(userId, serverName);
+    return variable === undefined || credential === undefined ? {} : { [variable]: credential };
+  }
+
   #credentialOf(userId: string, serverName: string): string | undefined {
     const credentials = this.#byId.get(userId)?.credentials ?? {};
     return Object.hasOwn(credentials, serverName) ? credentials[serverName] : undefined;

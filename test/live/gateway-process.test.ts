@@ -1,10 +1,11 @@
 // The example gateway as a process: it drains on SIGTERM and ends by itself, and 200 clients that
 // vanish in mid-call leave nothing behind, in it or upstream, and cost nothing afterwards.
 
+import { spawnSync } from 'node:child_process';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
-import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { ElicitRequestSchema, ListRootsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { describe, expect, test, vi } from 'vitest';
 import { closeAfterEach } from '../support/closing.ts';
 import {
@@ -137,6 +138,18 @@ test('the demo runs with no configuration, and ends with its upstream servers', 
   expect(textOf(await client.callTool(note))).toBe('1 notes in this session');
   const { contents } = await client.readResource({ uri: 'note://1' });
   expect(contents).toMatchObject([{ text: 'remember' }]);
+  // A server that is a process of its own for each session, over stdio.
+  const other = new Client({ name: 'demo', version: '1.0.0' }, { capabilities: { roots: {} } });
+  other.setRequestHandler(ListRootsRequestSchema, () => ({ roots: [{ uri: 'file:///mine' }] }));
+  const everything = new URL(url!.replace('/notes/', '/everything/'));
+  const stdio = new StreamableHTTPClientTransport(everything, { requestInit: { headers } });
+  await other.connect(stdio as Transport);
+  const echo = { name: 'echo', arguments: { message: 'hello' } };
+  expect(textOf(await other.callTool(echo))).toBe('Echo: hello');
+  expect(processesOf(gateway.child.pid)).toBe(3);
+  await stdio.terminateSession();
+  await other.close();
+  await vi.waitFor(() => expect(processesOf(gateway.child.pid)).toBe(2), 10_000);
   gateway.child.kill('SIGTERM');
   // It waits for its children: none of them outlives it.
   expect(await gateway.ended).toBe(0);
@@ -184,6 +197,13 @@ describe('200 clients that vanish in mid-call', () => {
     STORM_LIMIT_MS,
   );
 });
+
+/** Children of a process, as the system counts them. */
+const processesOf = (pid: number | undefined): number =>
+  spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)])
+    .stdout.toString()
+    .trim()
+    .split('\n').length;
 
 /** So many at once, in portions that one machine can play both sides of. */
 async function many<T>(make: (n: number) => Promise<T>): Promise<T[]> {
