@@ -3,6 +3,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { HOSTILE_SERVERS } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import { BREAKER_RULES, NUMBER_RULES, resolveOptions } from '../src/options.ts';
 import { LEGAL } from '../src/policy/ledger.ts';
@@ -69,6 +70,24 @@ test("README's error and event tables are complete", () => {
 test("README's first example is examples/quick-start.ts, which is compiled", () => {
   const example = /```ts\n([\s\S]*?)```/.exec(readme)?.[1];
   expect(read('examples/quick-start.ts')).toContain(example);
+});
+
+test("README's examples of tests are those of examples/, which run in test/testing/", () => {
+  const section = readme.slice(readme.indexOf('## Testing your gateway'));
+  const [fakes = '', hostile = ''] = [...section.matchAll(/```ts\n([\s\S]*?)```/g)].map(
+    ([, example = '']) => example,
+  );
+  expect(read('examples/testing-with-fakes.ts')).toContain(fakes);
+  expect(read('examples/testing-with-hostile-servers.ts')).toContain(hostile);
+  expect(hostile).toContain('hostileServer(');
+});
+
+test("README's table of hostile servers is the kit's catalogue", () => {
+  const table = /<!-- hostile servers -->\n([\s\S]*?)<!-- \/hostile servers -->/.exec(readme)?.[1];
+  const rows = [...(table ?? '').matchAll(/^\| `(.*?)` \| (.*) \| (.*) \|$/gm)];
+  expect(rows.map(([, name, does, standsFor]) => [name, { does, standsFor }])).toEqual(
+    Object.entries(HOSTILE_SERVERS),
+  );
 });
 
 test('the version sent with initialize is the version of the package', () => {
