@@ -45,9 +45,7 @@ const OPEN_TIMED_OUT = openFailed('timeout');
 /** Sessions whose DELETE is refused or not answered. */
 const UNTERMINATED: readonly string[] = ['delete-unanswered', 'session-forgotten-400'];
 
-type HttpName = Exclude<HostileServerName, `sse-${string}`>;
-
-const OUTCOMES: Readonly<Record<HttpName, Outcome>> = {
+const OUTCOMES: Readonly<Record<HostileServerName, Outcome>> = {
   'refuses-connections': openFailed('refused'),
   'resets-connections': openFailed('network'),
   'black-hole': OPEN_TIMED_OUT,
@@ -84,6 +82,9 @@ const OUTCOMES: Readonly<Record<HttpName, Outcome>> = {
   'session-forgotten-400': ANSWERED,
   'delete-unanswered': ANSWERED,
   'asks-nobody': ANSWERED,
+  'sse-no-endpoint': OPEN_TIMED_OUT,
+  'sse-drops': lost('RESPONSE_CUT'),
+  'sse-retry-zero': openFailed('network'),
 };
 
 const closing = closeAfterEach();
@@ -96,7 +97,8 @@ async function callOnce(
   server: HostileServer,
   { timeout = LONG_MS, notifications = true } = {},
 ): Promise<unknown> {
-  const target = { url: server.url, identity: 'ada', notifications };
+  const transport = server.name.startsWith('sse-') ? 'sse' : 'streamable-http';
+  const target = { url: server.url, identity: 'ada', notifications, transport } as const;
   const call = { name: 'echo', arguments: { text: 'hi' } };
   try {
     return await pool.use(target, (client) => client.callTool(call, undefined, { timeout }));
@@ -106,7 +108,7 @@ async function callOnce(
 }
 
 /** One call, what it came to, a close in time, and nothing heard of the pool after it. */
-async function callAndClose(name: HttpName, outcome: Outcome): Promise<void> {
+async function callAndClose(name: HostileServerName, outcome: Outcome): Promise<void> {
   const server = closing(await hostileServer(name));
   const connectTimeoutMs = outcome === OPEN_TIMED_OUT ? SHORT_MS : LONG_MS;
   const pool = closing(new SessionPool({ ...options, connectTimeoutMs }));
@@ -132,13 +134,12 @@ async function callAndClose(name: HttpName, outcome: Outcome): Promise<void> {
 
 describe('a pool against a server named', () => {
   test.each(Object.entries(OUTCOMES))('%s', async (name, outcome) => {
-    const left = await leftovers(() => callAndClose(name as HttpName, outcome));
+    const left = await leftovers(() => callAndClose(name as HostileServerName, outcome));
     expect(left).toEqual([]);
   });
 
-  test('each of those there are, but for the SSE transport', () => {
-    const names = Object.keys(HOSTILE_SERVERS).filter((name) => !name.startsWith('sse-'));
-    expect(Object.keys(OUTCOMES).toSorted()).toEqual(names.toSorted());
+  test('each of those there are', () => {
+    expect(Object.keys(OUTCOMES).toSorted()).toEqual(Object.keys(HOSTILE_SERVERS).toSorted());
   });
 });
 
