@@ -69,6 +69,10 @@ const tools: Record<string, (input: Record<string, unknown>) => unknown> = {
   },
   'stop-self': () => void setImmediate(() => process.kill(process.pid, 'SIGSTOP')),
   'stop-reading': () => void process.stdin.pause().removeAllListeners('data'),
+  'read-later': () => {
+    process.stdin.pause();
+    setTimeout(() => process.stdin.resume(), 300);
+  },
   'close-stdin': () => closeSync(0),
   'close-stdout': () => void setImmediate(() => closeSync(1)),
   grandchild: () => startGrandchild({}),

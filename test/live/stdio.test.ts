@@ -262,3 +262,19 @@ test('of messages that a server never read, each says so', async () => {
   expect(await begun).toMatchObject({ code: 'SESSION_LOST', execution: 'unknown' });
   expect(await waiting).toMatchObject({ code: 'SESSION_LOST', execution: 'not-executed' });
 });
+
+test('a call that is given up before it was written is never heard of by the server', async () => {
+  const lease = await newPool().acquire(lab.target());
+  await call(lease.client, 'read-later');
+  const begun = call(lease.client, 'echo', { text: 'z'.repeat(2e6) });
+  await pause(20);
+  const controller = new AbortController();
+  const params = { name: 'echo', arguments: { text: 'never' } };
+  const given = errorOf(lease.client.callTool(params, undefined, { signal: controller.signal }));
+  controller.abort(new Error('given up'));
+  await given;
+  await begun;
+  await lease.client.ping();
+  const methods = lab.readLines().map((line) => JSON.parse(line).method as string);
+  expect(methods.slice(2)).toEqual(['tools/call', 'tools/call', 'ping']);
+});
