@@ -58,8 +58,8 @@ export interface HttpTarget extends Scope {
   /**
    * Keeps a notification stream (GET) open while the session lives. Default: only when someone
    * listens (`onNotification` or `onRequest` of a lease or of the pool, a handler set on the client
-   * of a lease, `clientOptions.listChanged`), and always with `affinity`. Means nothing to HTTP+SSE,
-   * where a session is its stream.
+   * of a lease, `clientOptions.listChanged`), and always with `affinity`. Means nothing to
+   * HTTP+SSE, where a session is its stream.
    */
   readonly notifications?: boolean;
 }

@@ -186,7 +186,7 @@ export class HttpSession<C = Client> implements Connection<C> {
 
   /** Somebody listens to what the server sends by itself. */
   #listen(): void {
-    // `false` is the caller's word that there is to be none, and a server without sessions has none.
+    // `false` is the caller's word that there is to be none. A server without sessions has none.
     const mayListen = this.#target.notifications !== false && !this.#link.isSessionless;
     if (mayListen) this.#transport.listen();
   }

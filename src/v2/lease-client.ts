@@ -127,6 +127,19 @@ export class LeaseClient extends Client implements LentClient {
     return super.getDiscoverResult() ?? (this.#isSessionless ? this.#discover : undefined);
   }
 
+  // `never[]`: whatever its overloads take.
+  override setRequestHandler(...args: never[]): void {
+    super.setRequestHandler(...(args as unknown as Parameters<Client['setRequestHandler']>));
+    // Not there yet when the SDK's constructor sets its own handlers, which nobody asked for.
+    if (#lease in this) this.#lease.onListening?.();
+  }
+
+  override setNotificationHandler(...args: never[]): void {
+    type Given = Parameters<Client['setNotificationHandler']>;
+    super.setNotificationHandler(...(args as unknown as Given));
+    if (#lease in this) this.#lease.onListening?.();
+  }
+
   override callTool(...args: Parameters<Client['callTool']>): ReturnType<Client['callTool']> {
     return this.#onceConnected(() => super.callTool(...args));
   }
@@ -235,7 +248,7 @@ export class LeaseClient extends Client implements LentClient {
     if (!this.#isSessionless) return;
     for (const [capability, method] of Object.entries(INPUTS)) {
       if (!capabilities.includes(capability)) continue;
-      this.setRequestHandler(method, { params: ANYTHING }, async (params, { mcpReq }) => {
+      super.setRequestHandler(method, { params: ANYTHING }, async (params, { mcpReq }) => {
         const { id, signal } = mcpReq;
         return onRequest({ jsonrpc: '2.0', id, method, params }, { signal }) as never;
       });

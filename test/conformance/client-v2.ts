@@ -3,40 +3,28 @@
 
 import {
   auth,
-  Client,
   ClientCredentialsProvider,
   type OAuthClientProvider,
   PrivateKeyJwtProvider,
-  StreamableHTTPClientTransport,
 } from '@modelcontextprotocol/client';
-import { type Connector, SessionPool } from 'mcp-session-pool';
+import { type HttpTarget, SessionPool, v2Connector } from 'mcp-session-pool/v2';
 import { runScenarioProcess } from './scenario-process.ts';
 
 await runScenarioProcess(({ url, context }) => {
-  const pool = new SessionPool<Client>();
-  const connect =
-    (authProvider: OAuthClientProvider | undefined): Connector<Client> =>
-    async () => {
-      const client = new Client(
-        { name: 'mcp-session-pool-conformance', version: '0.0.0' },
-        { capabilities: { elicitation: { form: {} } }, versionNegotiation: { mode: 'auto' } },
-      );
-      const transport = new StreamableHTTPClientTransport(
-        new URL(url),
-        authProvider && { authProvider },
-      );
-      await client.connect(transport);
-      return { client, transport };
-    };
+  const pool = new SessionPool({
+    connector: v2Connector(),
+    clientInfo: { name: 'mcp-session-pool-conformance', version: '0.0.0' },
+    capabilities: { elicitation: { form: {} } },
+  });
   return {
     pool,
     context,
     use: (work, provider) =>
       pool.use(
         {
-          server: url,
+          url,
           identity: 'conformance',
-          connect: connect(provider as OAuthClientProvider | undefined),
+          ...(provider && { authProvider: provider as NonNullable<HttpTarget['authProvider']> }),
         },
         (client) => {
           client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: {} }));

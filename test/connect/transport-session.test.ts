@@ -2,12 +2,12 @@
 // what a failed open leaves, on a clock that stands still.
 
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import { ManualClock } from 'mcp-session-pool/testing';
 import { describe, expect, test } from 'vitest';
 import type { ConnectContext, SessionSettings } from '../../src/connect/connector.ts';
 import { lentShared } from '../../src/connect/sdk-1.ts';
 import { type TransportParts, TransportSession } from '../../src/connect/transport-session.ts';
 import { lend } from '../support/http-sessions.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 import { ScriptedTransport, settle } from '../support/scripted-transport.ts';
 import { testSettings } from '../support/session-settings.ts';
 

@@ -1,9 +1,9 @@
 // The rungs that end a group of processes, on a clock of the test's and a group that does as it is
 // told. Real processes climb it in `live/stdio-close.test.ts`.
 
+import { ManualClock } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import { type ClosedGroup, CloseLadder } from '../../src/stdio/close-ladder.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 
 function newLadder() {
   const clock = new ManualClock();

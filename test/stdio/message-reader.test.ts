@@ -2,9 +2,9 @@
 // bound on what is no message.
 
 import { PassThrough } from 'node:stream';
+import { ManualClock } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import { MessageReader } from '../../src/stdio/message-reader.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 
 const note = (n: number): string => `{"jsonrpc":"2.0","method":"n/${n}"}\n`;
 

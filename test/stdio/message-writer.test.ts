@@ -3,9 +3,9 @@
 
 import { Writable } from 'node:stream';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import { ManualClock } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import { MessageWriter } from '../../src/stdio/message-writer.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 
 const request = (id: number, more = ''): JSONRPCMessage => ({
   jsonrpc: '2.0',

@@ -2,9 +2,9 @@
 // of it is read than is cheap.
 
 import { PassThrough } from 'node:stream';
+import { ManualClock } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import { StderrLines } from '../../src/stdio/stderr-lines.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 
 function newStderr() {
   const stream = new PassThrough({ highWaterMark: 16 * 1024 * 1024 });

@@ -2,9 +2,9 @@
 // another caller.
 
 import { InMemoryResponseCacheStore, type PriorDiscovery } from '@modelcontextprotocol/client';
+import { ManualClock } from 'mcp-session-pool/testing';
 import { expect, test } from 'vitest';
 import { ServerMemory } from '../../src/v2/server-memory.ts';
-import { ManualClock } from '../support/manual-clock.ts';
 
 const MODERN: PriorDiscovery = {
   kind: 'modern',
