@@ -4,7 +4,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import type { Tool } from './call-texts.ts';
-import type { Caller } from './callers.ts';
+import type { Caller } from './caller.ts';
 
 /** In the order of the tables. */
 export const STDIO_WAYS = [
