@@ -22,7 +22,8 @@ export interface TransportContext
   /**
    * For transports that take one: goes through a fence of the session's own (see `createFence`),
    * and adds to each message the headers of the lease that sends it, to everything else those of
-   * `headers`. Reserved ones are dropped, and other origins get none.
+   * `headers`. Reserved ones are dropped, and other origins get none: with such headers, redirects
+   * are followed within the origin alone.
    */
   readonly fetch: FetchLike;
 }
