@@ -46,10 +46,7 @@ export interface SessionPoolOptions<C = Client> {
   readonly leasesPerSession?: number | undefined;
   /** The wait of an acquire, from its call. Minimum 1. Default: 30,000. */
   readonly acquireTimeoutMs?: number | undefined;
-  /**
-   * A whole open, from the connector's call to a session that can be lent. Minimum 1. Default:
-   * 10,000.
-   */
+  /** A whole open, from the connector's call to a session to lend. Minimum 1. Default: 10,000. */
   readonly connectTimeoutMs?: number | undefined;
   /** A whole teardown, from its first rung. Minimum 1. Default: 5,000. */
   readonly closeTimeoutMs?: number | undefined;
@@ -101,7 +98,10 @@ export interface SessionPoolOptions<C = Client> {
   readonly breaker?: Partial<BreakerRules> | false | undefined;
   /** Refuses targets without `identity` (`IDENTITY_REQUIRED`). Default: `false`. */
   readonly requireIdentity?: boolean | undefined;
-  /** Bytes of one message from a server. Over it the call fails. Minimum 1. Default: 16 MiB. */
+  /**
+   * Bytes of one message. Over it the call fails, on the one stream of stdio and HTTP+SSE the whole
+   * session. Minimum 1. Default: 16 MiB.
+   */
   readonly maxMessageBytes?: number | undefined;
   /**
    * A pino logger or one alike. Default: pino on stderr at the level that the environment variable

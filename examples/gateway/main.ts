@@ -1,6 +1,7 @@
 // The gateway as a program: `npm run gateway` for the demo, or `node main.js <config.json>`.
 // SIGTERM (or Ctrl-C) drains it, a second one shortens the drain, and then the process ends by
-// itself: nothing here calls `process.exit`.
+// itself: nothing here calls `process.exit`. SIGHUP reads the users anew, and ends the demo, which
+// has none to read: its terminal was closed.
 
 import { pino } from 'pino';
 import { readConfig } from './config.ts';
@@ -21,7 +22,7 @@ for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, onSignal);
 
 // Tokens and credentials rotate, users come and go. The rest of the file is read at the start only.
 process.on('SIGHUP', () => {
-  if (configPath === undefined) return;
+  if (configPath === undefined) return onSignal();
   readConfig(configPath)
     .then(({ users }) => gateway.setUsers(users))
     .catch((error: unknown) => logger.error({ err: error }, 'The users stay as they are'));

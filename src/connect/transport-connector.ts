@@ -6,8 +6,9 @@
 import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { fetchOn } from '../http/dispatcher-fetch.ts';
 import { type DispatcherHold, type DispatcherSource, Dispatchers } from '../http/dispatchers.ts';
+import { checkKnown } from '../known-members.ts';
 import type { SessionTarget } from '../target.ts';
-import type { ConnectContext, Connector } from './connector.ts';
+import type { ConnectContext, Connector, SessionSettings } from './connector.ts';
 import { createFence } from './fence.ts';
 import { cut, FencedTransport, fencedFetch, type TransportGuards } from './fenced-transport.ts';
 import { LeaseHeaders } from './lease-headers.ts';
@@ -22,7 +23,8 @@ export interface TransportContext
   /**
    * For transports that take one: goes through a fence of the session's own (see `createFence`),
    * and adds to each message the headers of the lease that sends it, to everything else those of
-   * `headers`. Reserved ones are dropped, and other origins get none.
+   * `headers`. Reserved ones are dropped, and other origins get none: with such headers, redirects
+   * are followed within the origin alone.
    */
   readonly fetch: FetchLike;
 }
@@ -61,12 +63,15 @@ export type MakeTransport = (
 export interface TransportConnectorOptions {
   /**
    * undici dispatcher for what goes through `fetch`, or one by origin: proxies, TLS and the like go
-   * here. Never closed by us. Default: one undici `Pool` per origin, gone with its last session.
+   * here. Never closed by us. Default: the pool's, else one undici `Pool` per origin, gone with its
+   * last session.
    */
   readonly dispatcher?: DispatcherSource | undefined;
   /** Does the work below the fences, in place of undici and `dispatcher`. Default: none. */
   readonly fetch?: FetchLike | undefined;
 }
+
+const KNOWN: ReadonlySet<string> = new Set(['dispatcher', 'fetch']);
 
 /**
  * Makes a connector of any transport of the SDK. The pool does the rest: the handshake, a client
@@ -89,6 +94,7 @@ export interface TransportConnectorOptions {
  * );
  * const lease = await pool.acquire({ server: 'tools', identity: user.id, connect });
  * ```
+ * @throws TypeError when `make` is no function, or for an unknown option.
  */
 export function createTransportConnector(
   make: MakeTransport,
@@ -97,17 +103,17 @@ export function createTransportConnector(
   if (typeof make !== 'function') {
     throw new TypeError(`Expected a function that makes a transport, got ${typeof make}`);
   }
+  checkKnown('connector option', options, KNOWN);
   const given = new WeakSet<Transport>();
-  const { dispatcher, fetch } = options;
-  let dispatchers: Dispatchers | undefined;
+  const { fetch } = options;
+  const dispatchersOf = dispatchersBySource(options.dispatcher);
   let loading: Promise<Loaded> | undefined;
   return async (target, context) => {
     loading ??= load();
     const { Session, shared } = await loading;
     context.signal.throwIfAborted();
-    const { connectTimeoutMs, onTrouble } = context.settings;
-    dispatchers ??= new Dispatchers({ source: dispatcher, connectTimeoutMs });
-    const guards = guardsOf(context, fetch, dispatchers.hold());
+    const { onTrouble } = context.settings;
+    const guards = guardsOf(context, fetch, dispatchersOf(context.settings).hold());
     const { signal } = context;
     // What the caller's function fetches must not outlive the open, though the function may.
     const onAbort = (): void => cut(guards, notOpened(signal.reason));
@@ -123,6 +129,21 @@ export function createTransportConnector(
       cut(guards, notOpened(error));
       throw error;
     }
+  };
+}
+
+/** Dispatchers of `own`, or of the pool that asks: pools with the same one share them. */
+function dispatchersBySource(
+  own: DispatcherSource | undefined,
+): (settings: SessionSettings) => Dispatchers {
+  const known = new WeakMap<object, Dispatchers>();
+  const none = {};
+  return ({ dispatcher, connectTimeoutMs }) => {
+    const source = own ?? dispatcher;
+    const key = source ?? none;
+    const dispatchers = known.get(key) ?? new Dispatchers({ source, connectTimeoutMs });
+    known.set(key, dispatchers);
+    return dispatchers;
   };
 }
 

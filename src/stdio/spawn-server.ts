@@ -59,14 +59,25 @@ export async function spawnServer(server: ServerCommand): Promise<ServerProcess>
 }
 
 function spawnFailed(error: unknown, cwd: string | undefined): StdioError {
-  // Node puts the arguments into its error, and they may hold a credential.
-  if (error instanceof Error) Reflect.deleteProperty(error, 'spawnargs');
   // The system's error says "no such file" and names the command, whichever is missing.
   const isAstray = cwd !== undefined && !existsSync(cwd);
   const why = isAstray ? ': its `cwd` does not exist' : '';
   return new StdioError('SPAWN_FAILED', `The server process could not be started${why}`, {
     execution: 'not-executed',
     sessionLost: true,
-    cause: error,
+    cause: withoutSecrets(error),
   });
+}
+
+/** Node quotes what it was given: arguments and environment, which may hold a credential. */
+function withoutSecrets(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (syscall !== undefined) {
+    // The system's word names the command alone; the rest is beside it.
+    Reflect.deleteProperty(error, 'spawnargs');
+    return error;
+  }
+  // Node did not even ask the system: the message quotes the argument or the variable.
+  return Object.assign(new TypeError('No process can be given what the target says'), { code });
 }

@@ -20,7 +20,7 @@ export interface StdioTransportOptions {
   readonly clock: Clock;
   /** Of one line of the server's stdout. Over it the session is lost. */
   readonly maxMessageBytes: number;
-  /** What the close ladder divides; it ends by itself in three fifths of it, or never. */
+  /** What the close ladder divides; its last rung comes after three fifths of it, at most 4 s. */
   readonly closeTimeoutMs: number;
   /** Killed with us, should our process exit before they have ended. */
   readonly liveGroups: LiveGroups;

@@ -46,8 +46,9 @@ const KNOWN: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Makes a connector that lends clients of SDK 2, of HTTP servers of either era. Opens nothing and
- * holds nothing until it is called. Give each pool its own.
+ * Makes a connector that lends clients of SDK 2, of servers of either era over Streamable HTTP: it
+ * refuses targets with a `command`, and `transport: 'sse'` and `'auto'`. Opens nothing and holds
+ * nothing until it is called. Give each pool its own.
  *
  * @example
  * ```ts
@@ -89,8 +90,14 @@ export function v2Connector(options: V2ConnectorOptions = {}): Connector<Client>
   };
 }
 
+/** `'auto'` too is refused: it promises HTTP+SSE where a server speaks nothing else. */
 function assertHttp(target: SessionTarget): asserts target is HttpTarget {
-  if ('url' in target && target.transport !== 'sse') return;
-  const kind = 'command' in target ? 'stdio' : 'sse';
-  throw new TypeError(`\`v2Connector\` opens HTTP targets, got one for ${kind}`);
+  const kind = kindOf(target);
+  if (kind === 'streamable-http') return;
+  throw new TypeError(`\`v2Connector\` opens Streamable HTTP targets, got one for ${kind}`);
+}
+
+function kindOf(target: SessionTarget): string {
+  if ('url' in target) return target.transport ?? 'streamable-http';
+  return 'command' in target ? 'stdio' : 'a connector of its own';
 }

@@ -1,5 +1,6 @@
 // The public surface of `mcp-session-pool/v2`: the same pool, lending clients of SDK 2. Explicit
-// named exports, nothing else. Never loads SDK 1. The guard comes first, see there.
+// named exports, nothing else. `v2Connector` never loads SDK 1; a pool without it would. The guard
+// comes first, see there.
 
 import '../host-fetch-guard.ts';
 

@@ -170,6 +170,59 @@ describe('a request that is no message', () => {
   });
 });
 
+describe('a redirect', () => {
+  const redirect = (location: string, status = 307): Response =>
+    new Response('moved', { status, headers: { location } });
+
+  /** A fetch over one that answers as `answers` says, in turn, and follows nothing by itself. */
+  function redirected(...answers: Response[]) {
+    const seen: Seen[] = [];
+    const headers = new LeaseHeaders(() => ({ 'x-api-key': 'sesame' }));
+    const fetch = headers.over(async (url, init) => {
+      seen.push({
+        url: String(url),
+        headers: Object.fromEntries(new Headers(init?.headers)),
+        init,
+      });
+      return answers[seen.length - 1] ?? new Response(null, { status: 202 });
+    });
+    const post = (init: RequestInit = {}): Promise<Response> =>
+      fetch(SERVER, { method: 'POST', body: JSON.stringify(request(1)), ...init });
+    return { seen, post };
+  }
+
+  test('within the origin is followed with the same headers, body and method', async () => {
+    const { seen, post } = redirected(redirect('/moved'), redirect('http://127.0.0.1:1/again'));
+    expect((await post()).status).toBe(202);
+    expect(seen.map(({ url }) => url)).toEqual([
+      ...[SERVER, 'http://127.0.0.1:1/moved', 'http://127.0.0.1:1/again'],
+    ]);
+    for (const { headers, init } of seen) {
+      expect(headers['x-api-key']).toBe('sesame');
+      expect(init).toMatchObject({ method: 'POST', body: JSON.stringify(request(1)) });
+    }
+  });
+
+  test.each([
+    ['to another origin', 'http://127.0.0.1:2/mcp', 307],
+    ['that would turn a message into a GET', '/moved', 302],
+  ])('%s is the answer: no header of a lease goes there', async (_, location, status) => {
+    const { seen, post } = redirected(redirect(location, status));
+    expect((await post()).status).toBe(status);
+    expect(seen).toHaveLength(1);
+    expect(seen[0]?.init?.redirect).toBe('manual');
+  });
+
+  test('is the transport’s to follow where it says so, and is not followed for ever', async () => {
+    const { seen, post } = redirected(redirect('/moved'));
+    expect((await post({ redirect: 'manual' })).status).toBe(307);
+    expect(seen).toHaveLength(1);
+    const loop = redirected(...Array.from({ length: 20 }, () => redirect('/moved')));
+    expect((await loop.post()).status).toBe(307);
+    expect(loop.seen).toHaveLength(6);
+  });
+});
+
 describe('a headers function', () => {
   test('is waited for; a request that was aborted meanwhile is not sent', async () => {
     let letGo = (): void => {};

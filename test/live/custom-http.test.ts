@@ -11,6 +11,7 @@ import {
   type SessionPoolOptions,
   type TransportContext,
 } from 'mcp-session-pool';
+import { hostileServer } from 'mcp-session-pool/testing';
 import { Agent, fetch as undiciFetch } from 'undici';
 import { expect, test } from 'vitest';
 import { closeAfterEach } from '../support/closing.ts';
@@ -106,6 +107,19 @@ test('target headers go with every request of a pool whose own connector it is, 
   const tokens = server.seen.map((each) => each.headers.authorization);
   expect(new Set(tokens).size).toBe(server.seen.length);
   expect(tokens).not.toContain(undefined);
+});
+
+test('headers of a target follow no redirect to another origin, whatever the transport allows', async () => {
+  const server = closing(await hostileServer('redirects-elsewhere'));
+  const connector = createTransportConnector(
+    ({ fetch }) =>
+      new StreamableHTTPClientTransport(server.url, { fetch, redirectPolicy: 'follow' }),
+  );
+  const pool = closing(new SessionPool({ connector }));
+  const target = { url: server.url, identity: 'ada', headers: { 'x-api-key': 'sesame' } };
+  await expect(pool.acquire(target)).rejects.toMatchObject({ code: 'OPEN_FAILED', status: 307 });
+  expect(server.requests.length).toBeGreaterThan(0);
+  expect(server.strayed).toEqual([]);
 });
 
 test('a headers function that fails fails the call with what it threw, and nothing is sent', async () => {
@@ -221,25 +235,28 @@ test('a message over `maxMessageBytes` fails its call, and the session goes on',
   expect(await call(lease, 'count')).toBe('1');
 });
 
-test('a dispatcher of the caller’s carries it all, and is not closed with the pool', async () => {
-  const server = closing(await startMcpServer());
-  const agent = new Agent();
-  let dispatched = 0;
-  const counting = agent.compose((dispatch) => (options, handler) => {
-    dispatched += 1;
-    return dispatch(options, handler);
-  });
-  const connect = createTransportConnector(
-    ({ fetch }) => new StreamableHTTPClientTransport(server.url, { fetch }),
-    { dispatcher: counting },
-  );
-  const pool = new SessionPool();
-  await pool.use({ server: 'tools', identity: 'ada', connect }, (client) => client.listTools());
-  await pool.close();
-  expect(dispatched).toBe(server.seen.length);
-  expect([agent.closed, agent.destroyed]).toEqual([false, false]);
-  await agent.destroy();
-});
+test.each(['connector', 'pool'])(
+  'a dispatcher given to the %s carries it all, and is not closed with the pool',
+  async (to) => {
+    const server = closing(await startMcpServer());
+    const agent = new Agent();
+    let dispatched = 0;
+    const counting = agent.compose((dispatch) => (options, handler) => {
+      dispatched += 1;
+      return dispatch(options, handler);
+    });
+    const connect = createTransportConnector(
+      ({ fetch }) => new StreamableHTTPClientTransport(server.url, { fetch }),
+      to === 'connector' ? { dispatcher: counting } : {},
+    );
+    const pool = new SessionPool(to === 'pool' ? { dispatcher: counting } : {});
+    await pool.use({ server: 'tools', identity: 'ada', connect }, (client) => client.listTools());
+    await pool.close();
+    expect(dispatched).toBe(server.seen.length);
+    expect([agent.closed, agent.destroyed]).toEqual([false, false]);
+    await agent.destroy();
+  },
+);
 
 test('the request of an answered call that its server holds open is ended, and its socket free', async () => {
   const answer = (id: unknown): string =>

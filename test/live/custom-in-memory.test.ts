@@ -174,6 +174,8 @@ test('a factory that fails, or gives no transport, is a failed open with that ca
     await expect(open(() => made as never)).rejects.toMatchObject({ cause: { message } });
   }
   expect(() => createTransportConnector('transport' as never)).toThrow(TypeError);
+  const mistyped = { dispacher: undefined } as never;
+  expect(() => createTransportConnector(() => undefined as never, mistyped)).toThrow(/dispacher/);
 });
 
 test('a transport that served a session already is refused, open or closed', async () => {

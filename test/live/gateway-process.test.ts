@@ -155,6 +155,14 @@ test('the demo runs with no configuration, and ends with its upstream servers', 
   expect(await gateway.ended).toBe(0);
 });
 
+test('the demo ends when its terminal is closed', async () => {
+  const gateway = closing(await startGatewayProcess());
+  // It has answered: so it listens to signals as well.
+  await untilHealth(gateway.origin, isEmpty);
+  gateway.child.kill('SIGHUP');
+  expect(await gateway.ended).toBe(0);
+});
+
 describe('200 clients that vanish in mid-call', () => {
   test(
     'leave upstream sessions closed in time, no handle, an idle CPU, and a gateway that goes on',

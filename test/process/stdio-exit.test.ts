@@ -60,7 +60,7 @@ describe('a gateway with the recipe for signals', { timeout: 60_000 }, () => {
   test('ends at once, and its servers with it, when it is told twice', async () => {
     const gateway = await startGateway('impatient');
     gateway.process.kill('SIGTERM');
-    // The well-behaved server is closed, the other has nearly a minute left.
+    // The well-behaved server is closed, the other has some seconds left.
     await until(() => lab.processes().length === 2);
     gateway.process.kill('SIGINT');
     expect(await gateway.ended).toBe(128 + 2);

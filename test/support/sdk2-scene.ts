@@ -7,6 +7,7 @@ import { afterEach } from 'vitest';
 import { speakModern } from './modern-server.ts';
 import {
   answerJson,
+  type RawExchange,
   type RawHandlers,
   type RawServer,
   speakMcp,
@@ -35,8 +36,7 @@ export function useSdk2Scenes(): (
     for (const close of closers.splice(0).toReversed()) await close();
   });
   return async (era, handlers = {}, options = {}) => {
-    const speak = era === 'modern' ? speakModern(handlers) : speakMcp({ ...OF_OLD, ...handlers });
-    const server = await startRawServer(speak);
+    const server = await startRawServer(speakAs(era, handlers));
     const pool = new SessionPool({ connector: v2Connector(), closeTimeoutMs: 1_000, ...options });
     closers.push(
       () => server.close(),
@@ -45,6 +45,10 @@ export function useSdk2Scenes(): (
     return { server, pool, target: { url: server.url, identity: 'ada' } };
   };
 }
+
+/** What a server of `era` answers, but for what `handlers` do. */
+export const speakAs = (era: Era, handlers: RawHandlers = {}): ((each: RawExchange) => void) =>
+  era === 'modern' ? speakModern(handlers) : speakMcp({ ...OF_OLD, ...handlers });
 
 /** A server of the handshake era refuses what it does not know. */
 const OF_OLD: RawHandlers = {

@@ -3,7 +3,7 @@
 // without sessions have neither.
 
 import { OAuthError } from '@modelcontextprotocol/client';
-import { v2Connector } from 'mcp-session-pool/v2';
+import { type SessionTarget, v2Connector } from 'mcp-session-pool/v2';
 import { describe, expect, test } from 'vitest';
 import { startByteServer } from '../support/byte-server.ts';
 import { MemoryOAuthProvider } from '../support/memory-oauth-provider.ts';
@@ -17,7 +17,7 @@ import {
   startRawServer,
   until,
 } from '../support/raw-server.ts';
-import { ERAS, useSdk2Scenes } from '../support/sdk2-scene.ts';
+import { ERAS, speakAs, useSdk2Scenes } from '../support/sdk2-scene.ts';
 
 const scene = useSdk2Scenes();
 const call = { name: 'x' };
@@ -107,6 +107,52 @@ describe('notification streams', () => {
       expect(process.getActiveResourcesInfo()).not.toContain('TCPSocketWrap');
     },
   );
+});
+
+describe('a server that is killed', () => {
+  // Row 4b.
+  test('is dialled once a second by each listener, and never after the close', async () => {
+    const { server, pool, target } = await scene('handshake', {
+      initialize: (each) => answerInitialize(each, `session-${each.count}`),
+      GET: (each) => void beginEvents(each, 'retry: 0\n\n'),
+    });
+    for (const identity of ['ada', 'bob', 'cy']) {
+      const listening = { ...target, identity, notifications: true };
+      await pool.use(listening, (client) => client.callTool(call));
+    }
+    await until(() => server.count('GET') === 3);
+    await server.close();
+    const killed = await startRawServer(
+      ({ response }) => void response.destroy(),
+      Number(server.url.port),
+    );
+    const watchedAt = performance.now();
+    await pause(900);
+    const seconds = (performance.now() - watchedAt) / 1_000;
+    expect(killed.connections).toBeLessThanOrEqual(3 * (1 + seconds));
+    expect((await pool.close()).durationMs).toBeLessThan(1_000 + MARGIN_MS);
+    const dialled = killed.connections;
+    await pause(1_200);
+    expect(killed.connections).toBe(dialled);
+    await killed.close();
+  });
+
+  // Row 13b.
+  test.each(ERAS)('calls that a close takes back open no spare connection (%s)', async (era) => {
+    const { server, pool, target } = await scene(era, { 'tools/call': hang });
+    for (let n = 0; n < 10; n += 1) {
+      const lease = await pool.acquire({ ...target, identity: `user ${n}` });
+      lease.client.callTool(call).catch(() => {});
+    }
+    await until(() => server.count('POST', 'tools/call') === 10);
+    // A DELETE for each may need one; a request that is cut needs none.
+    const before = server.connections;
+    await pool.close();
+    await until(() => server.openSockets === 0);
+    await pause(200);
+    expect(server.connections - before).toBeLessThanOrEqual(era === 'handshake' ? 10 : 0);
+    expect(server.openSockets).toBe(0);
+  });
 });
 
 describe('an open', () => {
@@ -211,20 +257,22 @@ describe('an open', () => {
 
 describe('a server that is gone', () => {
   // Row 12.
-  test.each(ERAS)(
-    'costs no call that could not be sent: it runs when it is back (%s)',
-    async (era) => {
-      const first = await scene(era);
-      const { pool, target } = first;
-      await pool.use(target, (client) => client.callTool(call));
-      await first.server.close();
-      // What was idle has to hear of it.
-      await pause(50);
-      const failed = pool.use(target, (client) => client.callTool(call));
-      await expect(failed).rejects.toMatchObject({ code: 'OPEN_FAILED', kind: 'refused' });
-      expect(pool.stats().sessions).toMatchObject({ idle: 0, leased: 0 });
-    },
-  );
+  test.each(ERAS)('costs a failed open, and is used again once it is back (%s)', async (era) => {
+    const { server, pool, target } = await scene(era);
+    await pool.use(target, (client) => client.callTool(call));
+    await server.close();
+    // What was idle has to hear of it.
+    await pause(50);
+    const failed = pool.use(target, (client) => client.callTool(call));
+    await expect(failed).rejects.toMatchObject({ code: 'OPEN_FAILED', kind: 'refused' });
+    expect(pool.stats().sessions).toMatchObject({ idle: 0, leased: 0 });
+    const again = await startRawServer(speakAs(era), Number(server.url.port));
+    const used = pool.use(target, (client) => client.callTool(call));
+    const [outcome] = await Promise.allSettled([used]);
+    await again.close();
+    expect(outcome).toMatchObject({ status: 'fulfilled', value: { content: [] } });
+    expect(again.count('POST', 'tools/call')).toBe(1);
+  });
 
   test('opens nothing by what it said before, though a lease on it is still held', async () => {
     const { server, pool, target } = await scene('modern');
@@ -301,12 +349,24 @@ describe('a server that is gone', () => {
 
 describe('the connector', () => {
   test('refuses what it can not open, and says what it can', async () => {
-    const { pool } = await scene('modern');
-    const stdio = pool.acquire({ command: 'node', identity: 'ada' });
-    await expect(stdio).rejects.toMatchObject({
-      code: 'OPEN_FAILED',
-      cause: { message: expect.stringMatching(/opens HTTP targets, got one for stdio/) },
-    });
+    const { server, pool, target } = await scene('modern');
+    const refused: [SessionTarget, string][] = [
+      [{ command: 'node', identity: 'ada' }, 'stdio'],
+      [{ ...target, transport: 'sse' }, 'sse'],
+      // It could not keep what that promises: to go on to HTTP+SSE.
+      [{ ...target, transport: 'auto' }, 'auto'],
+    ];
+    for (const [each, kind] of refused) {
+      const message = `\`v2Connector\` opens Streamable HTTP targets, got one for ${kind}`;
+      await expect(pool.acquire(each)).rejects.toMatchObject({
+        code: 'OPEN_FAILED',
+        cause: { message },
+      });
+    }
+    expect(server.exchanges).toHaveLength(0);
+  });
+
+  test('refuses options that it does not know', () => {
     expect(() => v2Connector({ prior: {} } as never)).toThrow(/prior/);
   });
 });
