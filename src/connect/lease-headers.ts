@@ -7,6 +7,7 @@ import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { asksForEvents, callersHeaders } from '../http/request-headers.ts';
 import type { AskHeaders, HeaderRecord } from '../target.ts';
+import { fetchWithinOrigin } from './fetch-within-origin.ts';
 import { readPostedMessage } from './posted-message.ts';
 
 /** A message without an id of ours, on its way. */
@@ -49,16 +50,19 @@ export class LeaseHeaders {
     }
   }
 
-  /** `fetch`, with the headers of whoever it is asked for. Reserved ones are dropped. */
+  /**
+   * `fetch`, with the headers of whoever it is asked for. Reserved ones are dropped. A request that
+   * carries any is redirected within its origin alone.
+   */
   over(fetch: FetchLike): FetchLike {
     return (url, init) => {
       const ask = this.#askFor(url, init);
       if (ask === undefined) return fetch(url, init);
       const given = ask();
-      if (!isThenable(given)) return fetch(url, withHeaders(init, given));
+      if (!isThenable(given)) return sendWith(fetch, url, init, given);
       return given.then((known) => {
         init?.signal?.throwIfAborted();
-        return fetch(url, withHeaders(init, known));
+        return sendWith(fetch, url, init, known);
       });
     };
   }
@@ -118,12 +122,17 @@ export class LeaseHeaders {
   }
 }
 
-function withHeaders(init: RequestInit | undefined, given: HeaderRecord): RequestInit | undefined {
+function sendWith(
+  fetch: FetchLike,
+  url: string | URL,
+  init: RequestInit | undefined,
+  given: HeaderRecord,
+): Promise<Response> {
   const known = Object.entries(callersHeaders(given));
-  if (known.length === 0) return init;
+  if (known.length === 0) return fetch(url, init);
   const headers = new Headers(init?.headers);
   for (const [name, value] of known) headers.set(name, value);
-  return { ...init, headers };
+  return fetchWithinOrigin(fetch, url, { ...init, headers });
 }
 
 /** What can't be written as JSON was not posted either. */
