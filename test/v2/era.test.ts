@@ -5,6 +5,7 @@ import { SessionPool, v2Connector } from 'mcp-session-pool/v2';
 import { describe, expect, test, vi } from 'vitest';
 import { answerCall, speakModern } from '../support/modern-server.ts';
 import {
+  answerInitialize,
   answerJson,
   beginEvents,
   eventOf,
@@ -82,6 +83,22 @@ describe('an open', () => {
     });
     const later = pool.acquire(target);
     await expect(later).rejects.toMatchObject({ code: 'CIRCUIT_OPEN' });
+  });
+
+  test('that is refused by one known to be older is not tried again at once when told to wait', async () => {
+    let isBusy = false;
+    const { server, pool, target } = await scene('handshake', {
+      initialize: (each) => {
+        if (isBusy) refuse(503, { 'retry-after': '7' })(each);
+        else answerInitialize(each);
+      },
+    });
+    await pool.use(target, (client) => client.callTool(call));
+    isBusy = true;
+    pool.retire();
+    const before = server.count('POST');
+    await expect(pool.acquire(target)).rejects.toMatchObject({ code: 'OPEN_FAILED', status: 503 });
+    expect(server.count('POST')).toBe(before + 1);
   });
 
   test.each([401, 403])('that is refused with %i does not try the other era', async (status) => {
