@@ -114,7 +114,7 @@ export class Relay {
 
   /** What it asks outside of any call. Only while the client listens for it. */
   async ask(request: JSONRPCRequest, signal: AbortSignal): Promise<Result> {
-    return this.#question(request, (question, options) =>
+    return this.#question(request, undefined, (question, options) =>
       this.#server.request(question, ResultSchema, { ...options, signal }),
     );
   }
@@ -136,7 +136,7 @@ export class Relay {
       return await pool.use(target, work, {
         signal,
         onRequest: (question, context) =>
-          this.#question(question, (asked, options) =>
+          this.#question(question, extra.requestId, (asked, options) =>
             extra.sendRequest(asked, ResultSchema, { ...options, signal: context.signal }),
           ),
         onNotification: ({ method, params }) => {
@@ -181,12 +181,20 @@ export class Relay {
     });
   }
 
-  /** Passes a question of the upstream server on, and the client's answer back. */
+  /**
+   * Passes a question of the upstream server on, and the client's answer back. `during`: the call
+   * that it is asked in.
+   */
   async #question(
     { method, params }: JSONRPCRequest,
+    during: RequestId | undefined,
     send: (question: ServerRequest, options: { readonly timeout: number }) => Promise<Result>,
   ): Promise<Result> {
     if (!isQuestion(method)) throw methodNotFound();
+    // Who does not read answers nothing either, and questions would pile up in memory.
+    if (this.#options.outside.isSlow(during)) {
+      throw unavailable('CLIENT_TOO_SLOW', 'The client does not read what it is asked');
+    }
     try {
       const question = { method, ...(params && { params }) } as ServerRequest;
       return await send(question, { timeout: this.#options.limits.callTimeoutMs });

@@ -5,10 +5,9 @@
 
 import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
-import { MAX_REDIRECTS, redirectToFollow } from '../http/redirects.ts';
 import { asksForEvents, callersHeaders } from '../http/request-headers.ts';
 import type { AskHeaders, HeaderRecord } from '../target.ts';
-import { discardBody } from './fenced-body.ts';
+import { fetchWithinOrigin } from './fetch-within-origin.ts';
 import { readPostedMessage } from './posted-message.ts';
 
 /** A message without an id of ours, on its way. */
@@ -51,16 +50,19 @@ export class LeaseHeaders {
     }
   }
 
-  /** `fetch`, with the headers of whoever it is asked for. Reserved ones are dropped. */
+  /**
+   * `fetch`, with the headers of whoever it is asked for. Reserved ones are dropped. A request that
+   * carries any is redirected within its origin alone.
+   */
   over(fetch: FetchLike): FetchLike {
     return (url, init) => {
       const ask = this.#askFor(url, init);
       if (ask === undefined) return fetch(url, init);
       const given = ask();
-      if (!isThenable(given)) return send(fetch, url, init, given);
+      if (!isThenable(given)) return sendWith(fetch, url, init, given);
       return given.then((known) => {
         init?.signal?.throwIfAborted();
-        return send(fetch, url, init, known);
+        return sendWith(fetch, url, init, known);
       });
     };
   }
@@ -120,8 +122,7 @@ export class LeaseHeaders {
   }
 }
 
-/** With the headers of `given`. As it came where there are none. */
-function send(
+function sendWith(
   fetch: FetchLike,
   url: string | URL,
   init: RequestInit | undefined,
@@ -131,28 +132,7 @@ function send(
   if (known.length === 0) return fetch(url, init);
   const headers = new Headers(init?.headers);
   for (const [name, value] of known) headers.set(name, value);
-  const own = { ...init, headers };
-  const isLeft = init?.redirect === 'manual' || init?.redirect === 'error';
-  return isLeft ? fetch(url, own) : withinOrigin(fetch, new URL(url), own);
-}
-
-/**
- * Follows redirects that stay within the origin. Any other is the answer: a fetch that followed it
- * would take a lease's headers along, of which it knows `Authorization` alone for a credential.
- */
-async function withinOrigin(fetch: FetchLike, url: URL, init: RequestInit): Promise<Response> {
-  const method = init.method?.toUpperCase() ?? 'GET';
-  let at = url;
-  for (let followed = 0; ; followed += 1) {
-    const response = await fetch(at, { ...init, redirect: 'manual' });
-    const { status, headers } = response;
-    const head = { status, headers: { location: headers.get('location') ?? undefined } };
-    const next = redirectToFollow(head, at, method);
-    // Bound: what our own transport follows.
-    if (next === undefined || followed === MAX_REDIRECTS) return response;
-    discardBody(response.body);
-    at = next;
-  }
+  return fetchWithinOrigin(fetch, url, { ...init, headers });
 }
 
 /** What can't be written as JSON was not posted either. */

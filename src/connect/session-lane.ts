@@ -42,15 +42,17 @@ export class SessionLane implements Lane {
   }
 
   /**
-   * Settles when the server answers a ping, or what stands for one; "method not found" is an
-   * answer. Rejects when it
-   * answers with another error, when the ping can't be sent, and at once when `signal` aborts.
+   * Settles when the server answers a ping, or what stands for one. Of a ping alone, "method not
+   * found" is an answer too: a server that does not know the other is none of its era any more.
+   * Rejects when it answers with another error, when the ping can't be sent, and at once when
+   * `signal` aborts.
    */
   async ping(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     this.#pings += 1;
     const id = this.#pings;
-    const call = this.#link.call(this, { jsonrpc: '2.0', id, ...this.#link.question });
+    const { question } = this.#link;
+    const call = this.#link.call(this, { jsonrpc: '2.0', id, ...question });
     try {
       await againstSignal(signal, call.done);
     } catch (error) {
@@ -62,7 +64,7 @@ export class SessionLane implements Lane {
     this.#answers?.delete(id);
     if (answer === undefined || !('error' in answer)) return;
     const { code } = answer.error;
-    if (code === METHOD_NOT_FOUND) return;
+    if (code === METHOD_NOT_FOUND && question.method === 'ping') return;
     throw Object.assign(new Error('The server answered a ping with an error'), { code });
   }
 

@@ -28,14 +28,15 @@ const REFUSED = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREA
 const TIMED_OUT = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT']);
 const BROKEN = /^(E[A-Z]+|UND_ERR_[A-Z_]+|ERR_(TLS|SSL)_[A-Z0-9_]+|[A-Z_]*CERT[A-Z_]*)$/;
 /**
- * What our own transports say (`HttpFailureCode`, `StdioFailureCode`), where no cause beneath it
- * says more.
+ * What our own transports say (`HttpFailureCode`, `StdioFailureCode`), and SDK 2 of a server that
+ * offers no revision it takes, where no cause beneath it says more.
  */
 const TOLD: ReadonlyMap<unknown, FailureKind> = new Map<unknown, FailureKind>([
   ['CONNECT_FAILED', 'network'],
   ['CONNECTION_LOST', 'network'],
   ['RESPONSE_CUT', 'network'],
   ['RESUME_FAILED', 'network'],
+  ['ERA_NEGOTIATION_FAILED', 'protocol'],
   ['NO_RESPONSE', 'protocol'],
   ['UNEXPECTED_CONTENT', 'protocol'],
   ['MESSAGE_TOO_LARGE', 'protocol'],

@@ -21,10 +21,11 @@ import { type ServerHold, ServerMemory } from './server-memory.ts';
 /** All may be left out. The names are those of SDK 2. */
 export interface V2ConnectorOptions {
   /**
-   * Which era a server is taken to be of. `mode: 'auto'` asks each server once per identity
-   * (`server/discover`) and remembers: one that keeps no session while a session of that identity
-   * is open, one of the handshake era for ten minutes. `mode: 'legacy'` never asks, and
-   * `mode: { pin }` takes no other revision. Default: `{ mode: 'auto' }`.
+   * Which era a server is taken to be of. `mode: 'auto'` asks each server (`server/discover`) and
+   * remembers for the identity: one that keeps no session while a session of that identity is open,
+   * one of the handshake era for ten minutes. Opens that begin before the first answer ask too.
+   * `mode: 'legacy'` never asks, and `mode: { pin }` takes no other revision. Default:
+   * `{ mode: 'auto' }`.
    */
   readonly versionNegotiation?: VersionNegotiationOptions | undefined;
   /**

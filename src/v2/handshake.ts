@@ -21,6 +21,8 @@ import type { Handshake, HandshakeParty, Question, ShakeHands } from '../connect
 import type { ServerHold } from './server-memory.ts';
 
 const DISCOVER = 'server/discover';
+/** Unauthorized, forbidden, timed out, too many requests. */
+const WHATEVER_WAS_ASKED: ReadonlySet<number> = new Set([401, 403, 408, 429]);
 const PREFIX = 'io.modelcontextprotocol/';
 
 /** A handshake that looks up, and notes, what `server` is known to be. */
@@ -34,9 +36,9 @@ export function shakeHandsWith(
     try {
       return await attempt(link, party, { server, negotiation, prior });
     } catch (error) {
-      // What was known is out of date, unless the server could not even be asked.
+      // What was known is out of date, unless it is not that which failed.
       server.forget();
-      if (link.gone() !== undefined || wasUnheard(error)) throw error;
+      if (link.gone() !== undefined || isOfAnyEra(error)) throw error;
       return attempt(link, party, { server, negotiation });
     }
   };
@@ -125,7 +127,12 @@ function asSdkError(error: unknown): unknown {
   return new SdkHttpError(code, `The server answered with HTTP ${status}`, { status, text });
 }
 
-/** Whether the server said nothing that a new question could change. */
-function wasUnheard(error: unknown): boolean {
-  return statusOf(error) === undefined && typeof Object(error).execution === 'string';
+/**
+ * Whether a server of either era would have failed so: it could not be asked, is not well, wants
+ * credentials or to be left alone. Another question would do it no good.
+ */
+function isOfAnyEra(error: unknown): boolean {
+  const status = statusOf(error);
+  if (status === undefined) return typeof Object(error).execution === 'string';
+  return status >= 500 || WHATEVER_WAS_ASKED.has(status);
 }

@@ -4,6 +4,7 @@
 
 import {
   Client,
+  type ClientContext,
   type ClientOptions,
   type ConnectOptions,
   type DiscoverResult,
@@ -15,12 +16,14 @@ import {
   type Transport,
 } from '@modelcontextprotocol/client';
 import type { AbortFanout } from '../abort-fanout.ts';
+import { againstSignal } from '../against-signal.ts';
 import type { ServerRequestHandler } from '../connect/connector.ts';
 import type { LeaseTransport } from '../connect/lease-transport.ts';
 import type { LeaseClientOptions, LentClient } from '../connect/sdk-line.ts';
 
 type Handshake = Readonly<Record<string, unknown>>;
 type Info = ReturnType<Client['getServerVersion']>;
+type Handler = (request: unknown, context: { mcpReq: { signal: AbortSignal } }) => unknown;
 
 /** What a server without sessions asks for in the answer to a call, by the capability it needs. */
 const INPUTS = {
@@ -54,12 +57,16 @@ export class LeaseClient extends Client implements LentClient {
   readonly #aborts: AbortFanout;
   /** Settles when the client is connected. `undefined` from then on. */
   #connecting: Promise<void> | undefined;
+  /** Aborts with the lease. There is none before a handler is asked something in an answer. */
+  #ended: AbortController | undefined;
 
   constructor(options: LeaseClientOptions) {
     super(options.clientInfo, options.clientOptions as ClientOptions);
     const { transport, handshake, isSessionless = false, onRequest, onNotification } = options;
     this.#lease = transport;
-    this.#lease.hasCloseListener = () => this.onclose !== undefined;
+    this.#lease.hasCloseListener = () => (this.#ended ?? this.onclose) !== undefined;
+    // The SDK chains what was there before it.
+    transport.onclose = () => this.#ended?.abort(this.#lease.gone());
     this.#handshake = handshake;
     this.#isSessionless = isSessionless;
     this.#version = options.version;
@@ -129,9 +136,16 @@ export class LeaseClient extends Client implements LentClient {
 
   // `never[]`: whatever its overloads take.
   override setRequestHandler(...args: never[]): void {
-    super.setRequestHandler(...(args as unknown as Parameters<Client['setRequestHandler']>));
+    type Given = Parameters<Client['setRequestHandler']>;
+    const given: unknown[] = args;
+    const handler = given.at(-1);
     // Not there yet when the SDK's constructor sets its own handlers, which nobody asked for.
-    if (#lease in this) this.#lease.onListening?.();
+    const isOwn = !(#lease in this);
+    if (!isOwn && this.#isSessionless && typeof handler === 'function') {
+      given.splice(-1, 1, this.#untilEnd(handler as Handler));
+    }
+    super.setRequestHandler(...(given as unknown as Given));
+    if (!isOwn) this.#lease.onListening?.();
   }
 
   override setNotificationHandler(...args: never[]): void {
@@ -248,11 +262,28 @@ export class LeaseClient extends Client implements LentClient {
     if (!this.#isSessionless) return;
     for (const [capability, method] of Object.entries(INPUTS)) {
       if (!capabilities.includes(capability)) continue;
-      super.setRequestHandler(method, { params: ANYTHING }, async (params, { mcpReq }) => {
+      const answer = (params: Record<string, unknown>, { mcpReq }: ClientContext) => {
         const { id, signal } = mcpReq;
-        return onRequest({ jsonrpc: '2.0', id, method, params }, { signal }) as never;
-      });
+        return onRequest({ jsonrpc: '2.0', id, method, params }, { signal });
+      };
+      const untilEnd = this.#untilEnd(answer as Handler) as (...args: unknown[]) => Promise<never>;
+      super.setRequestHandler(method, { params: ANYTHING }, untilEnd);
     }
+  }
+
+  /**
+   * Between the rounds of a call nothing is in flight, and the SDK waits for the handler alone: the
+   * call would outlive its lease, and the caller's abort, by as long as that takes.
+   */
+  #untilEnd(handler: Handler): Handler {
+    return async (request, context) => {
+      const gone = this.#lease.gone();
+      if (gone !== undefined) throw gone;
+      this.#ended ??= new AbortController();
+      const answer = (async () => handler(request, context))();
+      // Order: it is told by the SDK as soon as this rejects.
+      return againstSignal(context.mcpReq.signal, againstSignal(this.#ended.signal, answer));
+    };
   }
 
   get #discover(): DiscoverResult {

@@ -6,6 +6,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { expect, test, vi } from 'vitest';
+import * as z from 'zod';
 import { startChild } from '../support/child-process.ts';
 import { closeAfterEach } from '../support/closing.ts';
 import {
@@ -241,18 +242,7 @@ test('a client that does not read loses notifications, never its answer, and fil
   const servers = { main: { url: upstream.url } };
   const { origin } = closing(await startGateway({ users: ['ada'], servers }));
   const { sessionId } = closing(await connect(origin, 'ada'));
-  const call = { jsonrpc: '2.0', id: 77, method: 'tools/call', params: { name: 'flood' } };
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const headers = {
-      authorization: `Bearer ${tokenOf('ada')}`,
-      accept: 'application/json, text/event-stream',
-      'content-type': 'application/json',
-      'mcp-session-id': sessionId,
-    };
-    const request = httpRequest(`${origin}/main/mcp`, { method: 'POST', headers, agent: false });
-    request.on('response', resolve).on('error', reject).end(JSON.stringify(call));
-  });
-  response.pause();
+  const response = await callUnread(origin, sessionId, 'flood');
   await untilHealth(origin, ({ totals }) => totals['acquired'] === 2 && totals['released'] === 2);
   let bytes = 0;
   let end = '';
@@ -264,3 +254,61 @@ test('a client that does not read loses notifications, never its answer, and fil
   // What the system's own buffers took; the flood was thirty million.
   expect(bytes).toBeLessThan((COUNT * data.length) / 2);
 });
+
+test('a client that does not read is asked nothing more: questions fill no memory', async () => {
+  const COUNT = 300;
+  const data = 'x'.repeat(100_000);
+  let refused = 0;
+  const upstream = closing(
+    await startUpstream(['ada'], {
+      newServer: () => {
+        const server = new McpServer({ name: 'm', version: '1' });
+        server.registerTool('interrogate', {}, async (extra) => {
+          const params = { message: data, requestedSchema: { type: 'object', properties: {} } };
+          const ask = (): Promise<unknown> =>
+            extra.sendRequest({ method: 'elicitation/create', params } as never, z.any());
+          for (let n = 0; n < COUNT; n += 1) {
+            ask().catch(() => {
+              refused += 1;
+            });
+            await pause(0);
+          }
+          await until(() => refused > COUNT / 2);
+          return { content: [{ type: 'text', text: 'asked' }] };
+        });
+        return server;
+      },
+    }),
+  );
+  const servers = { main: { url: upstream.url } };
+  const { origin } = closing(await startGateway({ users: ['ada'], servers }));
+  const { sessionId } = closing(
+    await connect(origin, 'ada', { capabilities: { elicitation: {} } }),
+  );
+  const response = await callUnread(origin, sessionId, 'interrogate');
+  await untilHealth(origin, ({ totals }) => totals['acquired'] === 2 && totals['released'] === 2);
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) bytes += chunk.length;
+  expect(bytes).toBeLessThan((COUNT * data.length) / 2);
+});
+
+/** Calls a tool and reads nothing of the answer. */
+async function callUnread(
+  origin: string,
+  sessionId: string,
+  name: string,
+): Promise<IncomingMessage> {
+  const call = { jsonrpc: '2.0', id: 77, method: 'tools/call', params: { name } };
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const headers = {
+      authorization: `Bearer ${tokenOf('ada')}`,
+      accept: 'application/json, text/event-stream',
+      'content-type': 'application/json',
+      'mcp-session-id': sessionId,
+    };
+    const request = httpRequest(`${origin}/main/mcp`, { method: 'POST', headers, agent: false });
+    request.on('response', resolve).on('error', reject).end(JSON.stringify(call));
+  });
+  response.pause();
+  return response;
+}

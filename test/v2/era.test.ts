@@ -1,9 +1,11 @@
 // How the era of a server is found out, and what a server without sessions may not do, shown with
 // raw servers that change or misbehave.
 
+import { SessionPool, v2Connector } from 'mcp-session-pool/v2';
 import { describe, expect, test, vi } from 'vitest';
 import { answerCall, speakModern } from '../support/modern-server.ts';
 import {
+  answerInitialize,
   answerJson,
   beginEvents,
   eventOf,
@@ -11,6 +13,7 @@ import {
   type RawExchange,
   type RawHandlers,
   speakMcp,
+  startRawServer,
   until,
 } from '../support/raw-server.ts';
 import { useSdk2Scenes } from '../support/sdk2-scene.ts';
@@ -21,6 +24,10 @@ const refuse =
   (status: number, headers: Record<string, string> = {}) =>
   ({ response }: RawExchange): void =>
     void response.writeHead(status, headers).end();
+const answerError = ({ message: { id }, response }: RawExchange, code: number): void => {
+  response.writeHead(200, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ jsonrpc: '2.0', id, error: { code, message: 'No' } }));
+};
 const METHODS = ['server/discover', 'initialize', 'notifications/initialized', 'tools/call'];
 
 /** Handlers that answer as `pick` says at the moment. */
@@ -78,6 +85,22 @@ describe('an open', () => {
     await expect(later).rejects.toMatchObject({ code: 'CIRCUIT_OPEN' });
   });
 
+  test('that is refused by one known to be older is not tried again at once when told to wait', async () => {
+    let isBusy = false;
+    const { server, pool, target } = await scene('handshake', {
+      initialize: (each) => {
+        if (isBusy) refuse(503, { 'retry-after': '7' })(each);
+        else answerInitialize(each);
+      },
+    });
+    await pool.use(target, (client) => client.callTool(call));
+    isBusy = true;
+    pool.retire();
+    const before = server.count('POST');
+    await expect(pool.acquire(target)).rejects.toMatchObject({ code: 'OPEN_FAILED', status: 503 });
+    expect(server.count('POST')).toBe(before + 1);
+  });
+
   test.each([401, 403])('that is refused with %i does not try the other era', async (status) => {
     const { server, pool, target } = await scene('modern', { 'server/discover': refuse(status) });
     await expect(pool.acquire(target)).rejects.toMatchObject({ kind: 'unauthorized', status });
@@ -85,7 +108,45 @@ describe('an open', () => {
   });
 });
 
+test('a server that offers other revisions than the pinned one does not speak the protocol', async () => {
+  const speak = speakMcp({ 'server/discover': (each) => answerError(each, -32_601) });
+  const server = await startRawServer(speak);
+  const connector = v2Connector({ versionNegotiation: { mode: { pin: '2026-07-28' } } });
+  const pool = new SessionPool({ connector });
+  const refused = pool.acquire({ url: server.url, identity: 'ada' });
+  await expect(refused).rejects.toMatchObject({
+    code: 'OPEN_FAILED',
+    kind: 'protocol',
+    cause: { code: 'ERA_NEGOTIATION_FAILED' },
+  });
+  await pool.close();
+  await server.close();
+});
+
 describe('a server without sessions', () => {
+  test('that an older one has taken the place of is left, with affinity too', async () => {
+    let isOlder = false;
+    const older = speakMcp({
+      'server/discover': (each) => answerError(each, -32_601),
+      'tools/call': (each) => {
+        if (each.headers['mcp-session-id'] === undefined) refuse(400)(each);
+        else answerJson(each, { content: [] });
+      },
+    });
+    const newer = speakModern();
+    const { pool, target } = await scene(
+      'modern',
+      changing(() => (isOlder ? older : newer)),
+    );
+    const affine = { ...target, affinity: 'ada-1' };
+    const work = () => pool.use(affine, (client) => client.callTool(call));
+    await work();
+    isOlder = true;
+    await expect(work()).rejects.toMatchObject({ status: 400 });
+    await work();
+    expect(await pool.use(affine, (client) => client.getProtocolEra())).toBe('legacy');
+  });
+
   test('that ends a stream with an event id loses that call: nothing is resumed', async () => {
     const { server, pool, target } = await scene('modern', {
       'tools/call': (each) => void beginEvents(each, 'retry: 0\nid: e1\ndata:\n\n').end(),

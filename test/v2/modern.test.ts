@@ -1,7 +1,7 @@
 // Servers of 2026-07-28, which keep no session: a lease is a slot for requests, a set of headers and
 // the end of what it left in flight. What was found out of a server is shared within an identity.
 
-import type { Client } from '@modelcontextprotocol/client';
+import type { Client, ClientContext } from '@modelcontextprotocol/client';
 import { SessionPool, type SessionPoolOptions, v2Connector } from 'mcp-session-pool/v2';
 import { describe, expect, test, vi } from 'vitest';
 import { closeAfterEach } from '../support/closing.ts';
@@ -251,6 +251,44 @@ describe('a lease of one', () => {
     const refused = pool.use(target, (client) => client.callTool({ name: 'ask' }));
     await expect(refused).rejects.toMatchObject({ code: 'CAPABILITY_NOT_SUPPORTED' });
   });
+
+  test.each(['onRequest', 'a handler of its own'])(
+    'does not outlive its end in a call that waits for %s',
+    async (whose) => {
+      const server = await serve();
+      const pool = newPool({ capabilities: { elicitation: {} } });
+      const asked: AbortSignal[] = [];
+      const never = (signal: AbortSignal): Promise<never> => {
+        asked.push(signal);
+        return new Promise(() => {});
+      };
+      const onRequest = (_: unknown, { signal }: { signal: AbortSignal }) => never(signal);
+      const target = { url: server.url, identity: 'ada' };
+      const lease = await pool.acquire(target, whose === 'onRequest' ? { onRequest } : {});
+      if (whose !== 'onRequest') {
+        const own = (_: unknown, { mcpReq }: ClientContext) => never(mcpReq.signal);
+        lease.client.setRequestHandler('elicitation/create', own);
+      }
+      const controller = new AbortController();
+      const { signal } = controller;
+      const given = expect(lease.client.callTool({ name: 'ask' }, { signal })).rejects.toThrow(
+        /enough/,
+      );
+      const kept = expect(lease.client.callTool({ name: 'ask' })).rejects.toMatchObject({
+        code: 'LEASE_RELEASED',
+      });
+      await until(() => asked.length === 2);
+      controller.abort(new Error('enough'));
+      await given;
+      expect(asked.map(({ aborted }) => aborted).toSorted()).toEqual([false, true]);
+      lease.release();
+      await kept;
+      expect(asked.map(({ aborted }) => aborted)).toEqual([true, true]);
+      const late = lease.client.callTool({ name: 'ask' });
+      await expect(late).rejects.toMatchObject({ code: 'LEASE_RELEASED' });
+      expect(server.count('tools/call')).toBe(2);
+    },
+  );
 
   test('hears of the progress of its calls', async () => {
     const server = await serve();
