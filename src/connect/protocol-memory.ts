@@ -41,7 +41,7 @@ export class ProtocolMemory {
     }
   }
 
-  /** It was refused as well: what was supposed says nothing any more, of its origin's others too. */
+  /** It was refused as well: what was supposed says nothing any more, of its origin neither. */
   dismiss(url: URL): void {
     for (const key of keysOf(url)) if (!this.#isProven(key)) this.#verdicts.delete(key);
   }
