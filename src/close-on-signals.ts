@@ -36,7 +36,8 @@ const SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
  * closeOnSignals(pool, { drainTimeoutMs: 10_000 });
  * ```
  *
- * @returns Takes the listeners off again. Idempotent. What a signal has begun goes on.
+ * @returns Takes the listeners off again. Idempotent. What a signal has begun goes on, and they stay
+ * until it has ended.
  * @throws TypeError or RangeError for a malformed option.
  */
 export function closeOnSignals(
@@ -48,7 +49,7 @@ export function closeOnSignals(
   checkCloseOptions({ drainTimeoutMs });
   checkSignals(signals);
   let signalCount = 0;
-  const stop = (): void => {
+  const stopListening = (): void => {
     for (const signal of signals) process.off(signal, onSignal);
   };
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -56,7 +57,7 @@ export function closeOnSignals(
     if (signalCount === 1) {
       // It settles in time and does not reject; a pool of somebody else's may.
       const end = (): void => {
-        stop();
+        stopListening();
         endBy(signal);
       };
       pool.close({ drainTimeoutMs }).then(end, end);
@@ -68,7 +69,11 @@ export function closeOnSignals(
     }
   };
   for (const signal of signals) process.on(signal, onSignal);
-  return stop;
+  return () => {
+    // What has begun listens to its end: without, another pool's end, or a second signal, would end
+    // the process in mid-close, and servers that ignore the end of their input would be left.
+    if (signalCount === 0) stopListening();
+  };
 }
 
 /** Ends the process as `signal` does, unless somebody listens to it. */

@@ -11,6 +11,7 @@ import type {
   SessionHandlers,
   SessionSettings,
 } from './connect/connector.ts';
+import { CrashLoop } from './crash-loop.ts';
 import { type DoubtingKey, doubtSiblings, wearOut } from './doubt.ts';
 import { type CircuitOpenError, OpenError } from './errors.ts';
 import { invariant, present } from './invariant.ts';
@@ -68,6 +69,7 @@ export class Opener<C> implements GatedKey {
   #failures = 0;
   /** The waiter that the newest open was started for. */
   #searchedTo: Waiter<C> | undefined;
+  readonly #crashLoop = new CrashLoop();
   readonly #key: OpeningKey<C>;
   /** The pool's own handlers, as the sessions of this key are given them. */
   readonly #handlers: SessionHandlers;
@@ -239,6 +241,7 @@ export class Opener<C> implements GatedKey {
     const onLost = (): void => {
       doubtSiblings(this.#key, session);
       if (tellsOfServer(lost.reason)) this.#gate?.unreached(this.#key.host.clock.now());
+      this.#crashLoop.lost(this.#key, this, session, lost.reason);
       this.#key.lost(session, lost.reason);
     };
     lost.addEventListener('abort', onLost, { once: true });

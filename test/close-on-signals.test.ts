@@ -27,6 +27,26 @@ test('listens to the signals that it is given', () => {
   expect(counts()).toEqual(before);
 });
 
+test('taken off while it closes, it listens until that has ended', async () => {
+  const host = (): void => {};
+  // Somebody has to listen, or our own process would end.
+  process.on('SIGUSR2', host);
+  const before = counts();
+  let end = (): void => {};
+  const closing = new Promise<typeof report>((resolve) => {
+    end = () => resolve(report);
+  });
+  const stop = closeOnSignals({ close: () => closing }, { signals: ['SIGUSR2'] });
+  process.emit('SIGUSR2', 'SIGUSR2');
+  stop();
+  expect(counts().at(-1)).toBe(before.at(-1)! + 1);
+  end();
+  await closing;
+  await Promise.resolve();
+  expect(counts()).toEqual(before);
+  process.off('SIGUSR2', host);
+});
+
 test.each([
   [{ drainTimeoutMs: -1 }, RangeError],
   [{ drainTimeoutMs: '1' }, TypeError],

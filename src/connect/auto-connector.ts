@@ -63,7 +63,8 @@ class AutoOpener<C> {
     });
     this.#finding.set(origin, known);
     const done = (): void => {
-      this.#finding.delete(origin);
+      // By the second time, another open may be finding out.
+      if (this.#finding.get(origin) === known) this.#finding.delete(origin);
       onKnown();
     };
     try {
@@ -89,11 +90,14 @@ class AutoOpener<C> {
     }
     if (!one.isOther || context.signal.aborted) throw one.error;
     // A guess, until the second attempt has gone well or not: good enough for who comes meanwhile.
-    this.#memory.learn(url, second);
+    this.#memory.suppose(url, second);
     onKnown?.();
     const two = await this.#attempt(second, target, context);
-    if ('connection' in two) return two.connection;
-    this.#memory.forget(url);
+    if ('connection' in two) {
+      this.#memory.learn(url, second);
+      return two.connection;
+    }
+    this.#memory.dismiss(url);
     context.signal.throwIfAborted();
     throw first === 'sse' ? neither(two, one) : neither(one, two);
   }

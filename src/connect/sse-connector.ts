@@ -36,10 +36,11 @@ export async function openSseSession<C>(
     flows: shared.flows,
     maxMessageBytes,
     endpointTimeoutMs,
+    isIdle: () => session.isIdle,
     clock,
     random,
   });
-  const session = new TransportSession(
+  const session: TransportSession<C> = new TransportSession(
     {
       transport,
       // The session is its stream: the server has another for the next one.

@@ -21,6 +21,7 @@ import { splitUserInfo } from '../http/request-headers.ts';
 import { transportDefaults } from '../http/transport-options.ts';
 import { Wire } from '../http/wire.ts';
 import { createWireFetch } from '../http/wire-fetch.ts';
+import { type Budget, createBudget } from '../policy/budget.ts';
 import type { AskHeaders } from '../target.ts';
 import { createFence, type Fence } from './fence.ts';
 import type { LaneSendOptions } from './lane.ts';
@@ -39,9 +40,17 @@ export interface SseTransportOptions {
   readonly maxMessageBytes: number;
   /** How long the server may take to name its endpoint. Default: as long as the open. */
   readonly endpointTimeoutMs: number | undefined;
+  /** Nobody uses the session: what comes counts against a budget. Default: always in use. */
+  readonly isIdle?: (() => boolean) | undefined;
   readonly clock: Clock;
   readonly random: () => number;
 }
+
+/**
+ * What may come per minute while nobody uses the session, in pieces of up to 1 KiB. Of messages the
+ * link keeps count; of comments and events that mean nothing to the SDK, only this does.
+ */
+const IDLE_BUDGET = { kibibytes: 1_000, periodMs: 60_000 } as const;
 
 /** What the SDK's `send` rejects with in place of `cause`: it tells `onerror` of it as well. */
 class SendFailure extends Error {}
@@ -63,6 +72,8 @@ export class SseTransport implements Transport {
   /** Its endpoint is the one that the server named last. */
   readonly #posts: Wire;
   readonly #queue: PostQueue;
+  /** Made when something comes idle. */
+  #budget: Budget | undefined;
   readonly #inbox = new Inbox((message) => this.onmessage?.(message));
   /** Headers of the calls that are being sent. */
   readonly #callHeaders = new Map<RequestId, AskHeaders>();
@@ -103,6 +114,7 @@ export class SseTransport implements Transport {
       onStreamOver: (error) => {
         this.#streamOver = error;
       },
+      tooMuch: (chunk) => this.#tooMuch(chunk),
     });
     this.#fence = createFence({ fetch, maxMessageBytes, clock, random });
     this.#sdk = new SSEClientTransport(endpoint, { fetch: this.#fetch });
@@ -219,6 +231,14 @@ export class SseTransport implements Transport {
     this.#rejectStart(cause);
     // Order: an answer that came before the end is still an answer.
     this.#inbox.afterAll(() => this.onerror?.(cause));
+  }
+
+  #tooMuch(chunk: Buffer): Error | undefined {
+    const { clock, isIdle } = this.#options;
+    if (isIdle?.() !== true) return undefined;
+    this.#budget ??= createBudget(IDLE_BUDGET.kibibytes, IDLE_BUDGET.periodMs);
+    if (this.#budget.spend(Math.max(1, chunk.length / 1024), clock.now())) return undefined;
+    return new Error('The server flooded an idle session');
   }
 
   #causeOf(error: Error): Error {

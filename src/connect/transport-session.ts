@@ -113,6 +113,11 @@ export class TransportSession<C = Client> implements Connection<C> {
     return this.#link.lost;
   }
 
+  /** Nobody leases it, and nothing that it asked is unanswered. */
+  get isIdle(): boolean {
+    return this.#lent.size === 0 && this.#link.inFlight.length === 0;
+  }
+
   lend(lease: LeaseContext): C {
     return this.#lent.lend(this.#link, lease);
   }

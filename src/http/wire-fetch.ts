@@ -25,6 +25,8 @@ export interface WireFetchOptions {
    * all had gone well: nothing that came before gets lost.
    */
   readonly onStreamOver: (error: unknown) => void;
+  /** Asked for each piece of an event stream: why it is too much. The stream is over then. */
+  readonly tooMuch: (chunk: Buffer) => Error | undefined;
 }
 
 /** How long the answer to a message may stay open once its status has come. */
@@ -38,14 +40,14 @@ const POST_HEADERS = {
 
 /** See the file header. Rejects with an `HttpRequestError` for whatever is no success. */
 export function createWireFetch(options: WireFetchOptions): FetchLike {
-  const { streams, posts, headersOf, mayNotLeave, onStreamOver } = options;
+  const { streams, posts, headersOf, mayNotLeave } = options;
   const lingering = new ExpiryList<Posted>(posts.clock, LINGER_MS, (posted) => posted.onEnd());
   return (_url, init) =>
     new Promise((resolve, reject) => {
       const waiter: Waiter = { resolve, reject };
       const body = init?.body;
       const isPost = typeof body === 'string';
-      const reader = isPost ? new Posted(waiter, lingering) : new Streamed(waiter, onStreamOver);
+      const reader = isPost ? new Posted(waiter, lingering) : new Streamed(waiter, options);
       const plan = isPost
         ? { method: 'POST' as const, body, own: POST_HEADERS, headers: headersOf(body) }
         : { method: 'GET' as const, own: STREAM_HEADERS };
@@ -102,13 +104,13 @@ class Streamed implements AnswerReader {
   /** Set before it is sent. */
   request: HttpRequest | undefined;
   readonly #waiter: Waiter;
-  readonly #onOver: (error: unknown) => void;
+  readonly #options: WireFetchOptions;
   /** Defined from the head on. */
   #body: ReadableStreamDefaultController<Uint8Array> | undefined;
 
-  constructor(waiter: Waiter, onOver: (error: unknown) => void) {
+  constructor(waiter: Waiter, options: WireFetchOptions) {
     this.#waiter = waiter;
-    this.#onOver = onOver;
+    this.#options = options;
   }
 
   onHead(head: AnswerHead): void {
@@ -129,7 +131,13 @@ class Streamed implements AnswerReader {
   }
 
   onData(chunk: Buffer): void {
-    this.#body?.enqueue(chunk);
+    const error = this.#options.tooMuch(chunk);
+    if (error === undefined) {
+      this.#body?.enqueue(chunk);
+    } else {
+      this.request?.abort();
+      this.onFailure(error);
+    }
   }
 
   onEnd(): void {
@@ -137,7 +145,7 @@ class Streamed implements AnswerReader {
   }
 
   onFailure(error: unknown): void {
-    this.#onOver(error);
+    this.#options.onStreamOver(error);
     if (this.#body === undefined) this.#waiter.reject(error);
     else this.#body.close();
   }

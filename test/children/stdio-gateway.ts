@@ -25,6 +25,15 @@ async function pingAndRelease(lease: Lease): Promise<void> {
 const ways: Record<string, () => Promise<void> | void> = {
   recipe: () => void closeOnSignals(pool),
   impatient: () => void closeOnSignals(pool),
+  'two-pools': async () => {
+    const stops = [closeOnSignals(pool)];
+    const slow = new SessionPool({ closeTimeoutMs: 3_000 });
+    stops.push(closeOnSignals(slow));
+    await slow.acquire(server('ignore-eof', 'ignore-sigterm'));
+    process.once('SIGTERM', () => {
+      for (const stop of stops) stop();
+    });
+  },
   'recipe-with-drain': async () => {
     closeOnSignals(pool, { drainTimeoutMs: 5_000 });
     const lease = await pool.acquire(server('ignore-eof'));
@@ -62,7 +71,11 @@ const ways: Record<string, () => Promise<void> | void> = {
 };
 
 const stubborn = server('ignore-eof', 'ignore-sigterm');
-const targets = way === 'no-recipe' ? [server(), server('slow-end')] : [server(), stubborn];
+const byWay: Record<string, (typeof stubborn)[]> = {
+  'no-recipe': [server(), server('slow-end')],
+  'two-pools': [server()],
+};
+const targets = byWay[way] ?? [server(), stubborn];
 for (const target of targets) (await pool.acquire(target)).release();
 if (way === 'close') {
   await pool.use(targets[0]!, (client) => client.callTool({ name: 'grandchild-apart' }));

@@ -8,7 +8,13 @@ import { observe } from '../../src/connect/failure-of.ts';
 import { type Failure, failureOf, judge } from '../../src/policy/failure.ts';
 import type { HttpSessions, OpenSession } from '../support/http-sessions.ts';
 import { MemoryOAuthProvider } from '../support/memory-oauth-provider.ts';
-import { beginEvents, pause, type RawExchange, until } from '../support/raw-server.ts';
+import {
+  answerInitialize,
+  beginEvents,
+  pause,
+  type RawExchange,
+  until,
+} from '../support/raw-server.ts';
 import { useSessions } from '../support/session-fixture.ts';
 import { initialized, type SseHandlers, take } from '../support/sse-server.ts';
 
@@ -149,6 +155,31 @@ it('opens of a server that is known wait for no other', async () => {
   controller.abort(new Error('enough'));
   await outcome;
   expect(server.count('GET')).toBe(0);
+});
+
+it('an open that is refused in the known protocol leads no other open astray', async () => {
+  // Eve's account is gone; a GET without a session never gets an answer.
+  const server = await serveRaw({
+    initialize: (exchange) => {
+      if (exchange.headers['authorization'] === 'eve') refuse(404)(exchange);
+      else answerInitialize(exchange);
+    },
+    GET: () => {},
+  });
+  const sessions = newSessions({ clock: PATIENT });
+  await openAuto(sessions, server.url);
+  const controller = new AbortController();
+  const headers = () => ({ authorization: 'eve' });
+  const outcome = Promise.allSettled([
+    openAuto(sessions, server.url, { headers, signal: controller.signal }),
+  ]);
+  await until(() => server.count('GET') === 1);
+  await openAuto(sessions, server.url);
+  await openAuto(sessions, new URL('/other', server.url));
+  controller.abort(new Error('enough'));
+  await outcome;
+  await openAuto(sessions, server.url);
+  expect(server.count('GET')).toBe(1);
 });
 
 describe('many opens of a server that nobody knows', () => {

@@ -32,13 +32,31 @@ describe('the memory of protocols', () => {
     expect([memory.guess(at('/')), memory.guess(at('/mcp'))]).toEqual(['streamable-http', 'sse']);
   });
 
-  test('forgets an endpoint and the guess for its origin, and no other endpoint', () => {
+  test('dismisses what was supposed of an endpoint and of its origin, and no other endpoint', () => {
     const memory = new ProtocolMemory();
-    memory.learn(at('/mcp'), 'streamable-http');
-    memory.learn(at('/typo'), 'sse');
-    memory.forget(at('/typo'));
+    memory.suppose(at('/mcp'), 'streamable-http');
+    memory.suppose(at('/typo'), 'sse');
+    expect([memory.guess(at('/typo')), memory.guess(at('/new'))]).toEqual(['sse', 'sse']);
+    memory.dismiss(at('/typo'));
     expect([memory.guess(at('/typo')), memory.guess(at('/new'))]).toEqual([undefined, undefined]);
     expect(memory.guess(at('/mcp'))).toBe('streamable-http');
+  });
+
+  test('changes what a session has shown by another session alone', () => {
+    const memory = new ProtocolMemory();
+    memory.learn(at('/mcp'), 'streamable-http');
+    memory.suppose(at('/mcp'), 'sse');
+    memory.suppose(at('/other'), 'sse');
+    expect(memory.guess(at('/mcp'))).toBe('streamable-http');
+    expect([memory.guess(at('/new')), memory.guess(at('/other'))]).toEqual([
+      'streamable-http',
+      'sse',
+    ]);
+    memory.dismiss(at('/mcp'));
+    memory.dismiss(at('/other'));
+    expect([memory.knows(at('/mcp')), memory.knows(at('/other'))]).toEqual([true, false]);
+    memory.learn(at('/mcp'), 'sse');
+    expect(memory.guess(at('/mcp'))).toBe('sse');
   });
 
   test('is bounded: what was looked at longest ago goes first', () => {

@@ -184,3 +184,28 @@ it('a server that floods an idle SSE session loses it', async () => {
   await until(() => session.lost?.aborted === true);
   expect(session.lost?.reason).toMatchObject({ code: 'SESSION_LOST' });
 });
+
+it.each([
+  ['comments', ': x\n\n'],
+  ['events of a kind that nobody knows', 'event: weather\ndata: fine\n\n'],
+  ['a line without end', 'x'],
+])('a server that floods an idle SSE session with %s loses it (P3)', async (_, piece) => {
+  const server = await serveSse();
+  const session = await newSessions().open({ url: server.url, transport: 'sse' });
+  await until(() => server.count('POST', 'notifications/initialized') === 1);
+  server.streams[0]?.response.write(piece.repeat(Math.ceil(1_200_000 / piece.length)));
+  await until(() => session.lost?.aborted === true);
+  expect(session.lost?.reason).toMatchObject({
+    code: 'SESSION_LOST',
+    cause: { message: 'The server flooded an idle session' },
+  });
+  await until(() => server.openSockets === 0);
+  expect(server.count('GET')).toBe(1);
+});
+
+it('what an SSE server streams while somebody leases is no flood', async () => {
+  const { server, session, client, stream } = await scene({ 'tools/call': echo });
+  stream.response.write(': x\n\n'.repeat(300_000));
+  expect(await call(client)).toMatchObject({ content: [{ text: '{}' }] });
+  expect([session.lost?.aborted, server.openSockets > 0]).toEqual([false, true]);
+});

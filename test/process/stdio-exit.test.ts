@@ -67,6 +67,14 @@ describe('a gateway with the recipe for signals', { timeout: 60_000 }, () => {
     await noneIsLeft();
   });
 
+  test('for two pools, taken off in between, ends when both are closed', async () => {
+    const gateway = await startGateway('two-pools');
+    expect(lab.processes()).toHaveLength(3);
+    gateway.process.kill('SIGTERM');
+    expect(await gateway.ended).toBe('SIGTERM');
+    expect(lab.processes()).toEqual([]);
+  });
+
   test('lets leases end first', async () => {
     const gateway = await startGateway('recipe-with-drain');
     gateway.process.kill('SIGTERM');
