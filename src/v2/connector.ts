@@ -1,5 +1,6 @@
-// Opens sessions for clients of SDK 2, over HTTP: of either era, on our own transport. Sits at the
-// edge of the pool as a `Connector`; what it opens is the same session as SDK 1's.
+// Opens sessions for clients of SDK 2: over HTTP and stdio, with servers of either era. Sits at the
+// edge of the pool as a `Connector`; what it opens are the same sessions as SDK 1's. What starts
+// processes is loaded only when the first session that needs it is opened.
 
 import '../host-fetch-guard.ts';
 import type {
@@ -8,23 +9,18 @@ import type {
   ResponseCacheStore,
   VersionNegotiationOptions,
 } from '@modelcontextprotocol/client';
-import type { ClientOptions as Sdk1ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
-import type { Connection, Connector } from '../connect/connector.ts';
-import { HttpSession } from '../connect/http-session.ts';
-import { type HttpMeans, httpMeans } from '../connect/http-shared.ts';
-import { lentCaches } from '../connect/lent-clients.ts';
+import type { Connector } from '../connect/connector.ts';
 import { checkKnown } from '../known-members.ts';
-import type { HttpTarget, SessionTarget } from '../target.ts';
-import { createSdk2, createValidator } from './sdk-2.ts';
-import { type ServerHold, ServerMemory } from './server-memory.ts';
+import { Opener } from './opener.ts';
 
 /** All may be left out. The names are those of SDK 2. */
 export interface V2ConnectorOptions {
   /**
    * Which era a server is taken to be of. `mode: 'auto'` asks each server once per identity
    * (`server/discover`) and remembers: one that keeps no session while a session of that identity
-   * is open, one of the handshake era for ten minutes. `mode: 'legacy'` never asks, and
-   * `mode: { pin }` takes no other revision. Default: `{ mode: 'auto' }`.
+   * is open (over stdio: each process by itself), one of the handshake era for ten minutes.
+   * `mode: 'legacy'` never asks, and `mode: { pin }` takes no other revision. Default:
+   * `{ mode: 'auto' }`.
    */
   readonly versionNegotiation?: VersionNegotiationOptions | undefined;
   /**
@@ -46,8 +42,12 @@ const KNOWN: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Makes a connector that lends clients of SDK 2, of HTTP servers of either era. Opens nothing and
- * holds nothing until it is called. Give each pool its own.
+ * Makes a connector that lends clients of SDK 2, of servers of either era, over Streamable HTTP and
+ * stdio. Opens nothing and holds nothing until it is called. Give each pool its own.
+ *
+ * Over stdio it starts one process for a session, and no other to ask for its era: that process is
+ * asked. One that does not answer for half of `connectTimeoutMs` is taken to be of the handshake
+ * era, and so is one that ends, in whose place another is started, once.
  *
  * @example
  * ```ts
@@ -58,39 +58,6 @@ const KNOWN: ReadonlySet<string> = new Set([
  */
 export function v2Connector(options: V2ConnectorOptions = {}): Connector<Client> {
   checkKnown('connector option', options, KNOWN);
-  const { versionNegotiation = { mode: 'auto' }, responseCacheStore, clientOptions } = options;
-  const memory = new ServerMemory(responseCacheStore);
-  const lineOf = (server: ServerHold) =>
-    createSdk2(server, {
-      negotiation: versionNegotiation,
-      clientOptions: clientOptions as Sdk1ClientOptions | undefined,
-    });
-  const caches = lentCaches(createValidator);
-  let means: HttpMeans | undefined;
-  return async (target, context) => {
-    assertHttp(target);
-    context.signal.throwIfAborted();
-    const { settings } = context;
-    means ??= httpMeans(settings);
-    const server = memory.hold(settings.caller, settings.clock);
-    const worn = (): void => {
-      server.forget();
-      context.worn?.();
-    };
-    const session = new HttpSession(
-      target,
-      { ...context, worn },
-      { ...caches, ...means, line: lineOf(server) },
-    );
-    await session.open(context.signal);
-    // A server that can't be reached may come back as another.
-    session.lost.addEventListener('abort', () => server.forget(), { once: true });
-    return session as Connection<Client>;
-  };
-}
-
-function assertHttp(target: SessionTarget): asserts target is HttpTarget {
-  if ('url' in target && target.transport !== 'sse') return;
-  const kind = 'command' in target ? 'stdio' : 'sse';
-  throw new TypeError(`\`v2Connector\` opens HTTP targets, got one for ${kind}`);
+  const opener = new Opener(options);
+  return (target, context) => opener.open(target, context);
 }
