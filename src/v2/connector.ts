@@ -1,6 +1,5 @@
-// Opens sessions for clients of SDK 2: over HTTP and stdio, with servers of either era. Sits at the
-// edge of the pool as a `Connector`; what it opens are the same sessions as SDK 1's. What starts
-// processes is loaded only when the first session that needs it is opened.
+// Opens sessions for clients of SDK 2, over every transport that the pool has. Sits at the edge of
+// the pool as a `Connector`; what it opens are the same sessions as SDK 1's.
 
 import '../host-fetch-guard.ts';
 import type {
@@ -43,7 +42,9 @@ const KNOWN: ReadonlySet<string> = new Set([
 
 /**
  * Makes a connector that lends clients of SDK 2, of servers of either era, over Streamable HTTP and
- * stdio. Opens nothing and holds nothing until it is called. Give each pool its own.
+ * stdio, and of servers of HTTP+SSE (`transport: 'sse'` or `'auto'`), which are of the handshake
+ * era. Targets with a `connect` are opened by that. Opens nothing and holds nothing until it is
+ * called. Give each pool its own.
  *
  * Over stdio it starts one process for a session, and no other to ask for its era: that process is
  * asked. One that does not answer for half of `connectTimeoutMs` is taken to be of the handshake
