@@ -50,9 +50,7 @@ test('only connect/, http/ and v2/ import an SDK, undici and the parsers; only o
 
 test('each SDK has its own modules: what both lines share loads neither', () => {
   const sdk1 = /^@modelcontextprotocol\/sdk\//;
-  const ofSdk1 = new Set(
-    ['handshake', 'lease-client', 'sdk-1', 'sse-transport'].map((n) => `src/connect/${n}.ts`),
-  );
+  const ofSdk1 = new Set(['handshake', 'lease-client', 'sdk-1'].map((n) => `src/connect/${n}.ts`));
   const onDemand = new Set(['src/http/authorization-flow.ts']);
   expect(
     forbiddenImports(

@@ -47,6 +47,7 @@ test('the entry for SDK 2 exports these values and no others', () => {
     'SessionLostError',
     'SessionPool',
     'SessionPoolError',
+    'StdioError',
     'v2Connector',
   ]);
   expect(surface2.SessionPool).toBe(surface.SessionPool);

@@ -7,7 +7,7 @@ import '../host-fetch-guard.ts';
 import { againstSignal } from '../against-signal.ts';
 import { ownError } from '../http/http-request-error.ts';
 import { type HttpProtocol, isOfOtherProtocol } from '../policy/transport-choice.ts';
-import type { HttpTarget } from '../target.ts';
+import type { HttpTarget, SessionTarget } from '../target.ts';
 import type { ConnectContext, Connection, Connector } from './connector.ts';
 import { HttpSession } from './http-session.ts';
 import { asHttpTarget, type HttpShared } from './http-shared.ts';
@@ -25,12 +25,12 @@ const NO_SUCH_STREAM = new Set<unknown>(['UNEXPECTED_CONTENT', 'RESPONSE_CUT', '
 
 /** Makes a connector for HTTP targets. Opens nothing and holds nothing until it is called. */
 export function createAutoConnector<C>(shared: HttpShared<C>): Connector<C> {
-  const opener = new AutoOpener(shared);
-  return async (target, context) => {
-    context.signal.throwIfAborted();
-    return opener.open(asHttpTarget(target), context);
-  };
+  const opener = new AutoOpener<C>();
+  return (target, context) => opener.open(target, context, () => shared);
 }
+
+/** What the session of one attempt shares with others, in this protocol. Asked for each attempt. */
+export type SharedFor<C> = (protocol: HttpProtocol) => HttpShared<C>;
 
 /** What became of one attempt. */
 type Attempt<C> =
@@ -38,24 +38,35 @@ type Attempt<C> =
   /** `isOther`: as a server of the other protocol would have failed it. */
   | { readonly error: unknown; readonly isOther: boolean };
 
-class AutoOpener<C> {
-  readonly #shared: HttpShared<C>;
+interface Opening<C> {
+  readonly target: HttpTarget;
+  readonly url: URL;
+  readonly context: ConnectContext;
+  readonly sharedFor: SharedFor<C>;
+}
+
+/** Opens session after session, and remembers what servers speak. */
+export class AutoOpener<C> {
   readonly #memory = new ProtocolMemory();
   /** By origin: settles when the first open there knows more, or has failed. Never rejects. */
   readonly #finding = new Map<string, Promise<void>>();
 
-  constructor(shared: HttpShared<C>) {
-    this.#shared = shared;
-  }
-
-  async open(target: HttpTarget, context: ConnectContext): Promise<Connection<C>> {
+  /** Opens one session, as `Connector` says. */
+  async open(
+    given: SessionTarget,
+    context: ConnectContext,
+    sharedFor: SharedFor<C>,
+  ): Promise<Connection<C>> {
+    context.signal.throwIfAborted();
+    const target = asHttpTarget(given);
     const url = new URL(target.url);
     const { origin } = url;
-    if (this.#memory.knows(url)) return this.#openAny(target, url, context);
+    const opening = { target, url, context, sharedFor };
+    if (this.#memory.knows(url)) return this.#openAny(opening);
     const finding = this.#finding.get(origin);
     if (finding !== undefined) {
       await untilKnown(finding, context);
-      return this.#openAny(target, url, context);
+      return this.#openAny(opening);
     }
     let onKnown: () => void = () => {};
     const known = new Promise<void>((resolve) => {
@@ -68,22 +79,18 @@ class AutoOpener<C> {
       onKnown();
     };
     try {
-      return await this.#openAny(target, url, context, done);
+      return await this.#openAny(opening, done);
     } finally {
       done();
     }
   }
 
   /** `onKnown`: there is something to guess by now. */
-  async #openAny(
-    target: HttpTarget,
-    url: URL,
-    context: ConnectContext,
-    onKnown?: () => void,
-  ): Promise<Connection<C>> {
+  async #openAny(opening: Opening<C>, onKnown?: () => void): Promise<Connection<C>> {
+    const { url, context } = opening;
     const first = this.#memory.guess(url) ?? 'streamable-http';
     const second = first === 'sse' ? 'streamable-http' : 'sse';
-    const one = await this.#attempt(first, target, context);
+    const one = await this.#attempt(first, opening);
     if ('connection' in one) {
       this.#memory.learn(url, first);
       return one.connection;
@@ -92,7 +99,7 @@ class AutoOpener<C> {
     // A guess, until the second attempt has gone well or not: good enough for who comes meanwhile.
     this.#memory.suppose(url, second);
     onKnown?.();
-    const two = await this.#attempt(second, target, context);
+    const two = await this.#attempt(second, opening);
     if ('connection' in two) {
       this.#memory.learn(url, second);
       return two.connection;
@@ -104,20 +111,20 @@ class AutoOpener<C> {
 
   async #attempt(
     protocol: HttpProtocol,
-    target: HttpTarget,
-    context: ConnectContext,
+    { target, context, sharedFor }: Opening<C>,
   ): Promise<Attempt<C>> {
+    const shared = sharedFor(protocol);
     if (protocol === 'sse') {
       // The rest of the time is for the other protocol, and for `initialize`.
       const endpointTimeoutMs = context.settings.connectTimeoutMs / 2;
       try {
         const options = { endpointTimeoutMs };
-        return { connection: await openSseSession(target, context, this.#shared, options) };
+        return { connection: await openSseSession(target, context, shared, options) };
       } catch (error) {
         return { error, isOther: isRefusal(error) || NO_SUCH_STREAM.has(ownError(error).code) };
       }
     }
-    const session = new HttpSession(target, context, this.#shared);
+    const session = new HttpSession(target, context, shared);
     try {
       await session.open(context.signal);
       return { connection: session };

@@ -1,17 +1,14 @@
 // Picks the connector for a target. Loads the SDK, undici and what starts processes only when the
 // first session that needs them is opened, so that pools with a connector of their own never do.
 
-import type { SessionTarget } from '../target.ts';
 import type { Connector } from './connector.ts';
 import type { HttpConnectorOptions, HttpShared } from './http-shared.ts';
 import type { LentShared } from './lent-clients.ts';
-
-/** What needs a connector of ours. */
-type Kind = 'streamable-http' | 'sse' | 'auto' | 'stdio';
+import { kindOf, type TargetKind } from './target-kind.ts';
 
 /** The connector of a pool that was given none. */
 export function createDefaultConnector(options: HttpConnectorOptions): Connector {
-  const connectors = new Map<Kind, Promise<Connector>>();
+  const connectors = new Map<TargetKind, Promise<Connector>>();
   const loader = new Loader(options);
   return async (target, context) => {
     if ('connect' in target) return (target.connect as Connector)(target, context);
@@ -33,7 +30,7 @@ class Loader {
     this.#options = options;
   }
 
-  async load(kind: Kind): Promise<Connector> {
+  async load(kind: TargetKind): Promise<Connector> {
     switch (kind) {
       case 'streamable-http': {
         const { createHttpConnector } = await import('./http-connector.ts');
@@ -68,9 +65,4 @@ class Loader {
     }));
     return this.#http;
   }
-}
-
-function kindOf(target: Exclude<SessionTarget, { readonly connect: unknown }>): Kind {
-  if ('command' in target) return 'stdio';
-  return target.transport ?? 'streamable-http';
 }

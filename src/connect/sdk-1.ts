@@ -13,6 +13,10 @@ const sdk1: SdkLine<Client> = {
   shakeHands,
   createClient: (options) => new LeaseClient(options),
   loadOAuth: loadOAuthOfSdk1,
+  loadSse: async () => {
+    const { SSEClientTransport } = await import('@modelcontextprotocol/sdk/client/sse.js');
+    return (url, fetch) => new SSEClientTransport(url, { fetch });
+  },
 };
 
 /** What the sessions of one connector share, with clients of SDK 1. */

@@ -3,7 +3,11 @@
 // beside the other one.
 
 import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
-import type { TransportSendOptions } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type {
+  FetchLike,
+  Transport,
+  TransportSendOptions,
+} from '@modelcontextprotocol/sdk/shared/transport.js';
 import type {
   Implementation,
   JSONRPCMessage,
@@ -71,11 +75,15 @@ export interface LentClient {
   readonly mayHaveExecuted: boolean;
 }
 
+/** Makes the line's own transport of HTTP+SSE, which fetches with `fetch` alone. */
+export type NewSseTransport = (url: URL, fetch: FetchLike) => Transport;
+
 /** See the file header. */
 export interface SdkLine<C> {
   readonly shakeHands: ShakeHands;
   createClient(options: LeaseClientOptions): C & LentClient;
   readonly loadOAuth: LoadOAuth;
+  readonly loadSse: () => Promise<NewSseTransport>;
   /** For clients of leases, over the pool's. */
   readonly clientOptions?: ClientOptions;
   /** The session that the line was made for is over. Idempotent. */

@@ -27,7 +27,7 @@ import { SessionFate } from './session-fate.ts';
 import { SessionLane } from './session-lane.ts';
 import type { SessionEnd } from './session-loss.ts';
 import { lostUnsent } from './session-loss.ts';
-import { isOutdated, takeSessionless } from './sessionless-messages.ts';
+import { asAnswer, isOutdated, subscriptionOf, takeSessionless } from './sessionless-messages.ts';
 
 /** See the file header. */
 export class SessionLink implements Link {
@@ -261,9 +261,10 @@ export class SessionLink implements Link {
     if (this.#options.isLoss?.(error)) this.lose(error);
   }
 
-  #receive(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
+  #receive(received: JSONRPCMessage, extra?: MessageExtraInfo): void {
     if (this.fate.isOver) return;
     try {
+      const message = this.isSessionless ? asAnswer(received) : received;
       if (!('method' in message) && this.#onResponse(message, extra)) return;
       if (this.isSessionless && takeSessionless(message, this.#origin(message, extra), this))
         return;
@@ -277,7 +278,8 @@ export class SessionLink implements Link {
   }
 
   #origin(message: JSONRPCMessage, extra?: MessageExtraInfo): Call | undefined {
-    return this.#calls.find(this.#options.originOf?.(message, extra));
+    const { originOf = subscriptionOf } = this.#options;
+    return this.#calls.find(originOf(message, extra));
   }
 
   /** False: nobody waits for it. It may be late, and is ignored, but counts as what comes idle. */

@@ -26,14 +26,21 @@ export async function openSseSession<C>(
   shared: HttpShared<C>,
   { endpointTimeoutMs }: SseOpenOptions = {},
 ): Promise<TransportSession<C>> {
-  context.signal.throwIfAborted();
-  const { maxMessageBytes, clock, random } = context.settings;
+  const { signal, settings } = context;
+  signal.throwIfAborted();
+  const { line } = shared;
+  const newSdkTransport = await line.loadSse();
+  if (signal.aborted) line.release?.();
+  signal.throwIfAborted();
+  const { maxMessageBytes, clock, random } = settings;
   const transport = new SseTransport(target.url, {
+    newSdkTransport,
     headers: context.headers,
     authProvider: target.authProvider,
     onCredentialsFailed: (error) => context.credentialsFailed?.(error),
     dispatchers: shared.dispatchers.hold(),
     flows: shared.flows,
+    oauth: line.loadOAuth,
     maxMessageBytes,
     endpointTimeoutMs,
     isIdle: () => session.isIdle,
@@ -55,6 +62,6 @@ export async function openSseSession<C>(
     context,
     shared,
   );
-  await session.open(context.signal);
+  await session.open(signal);
   return session;
 }

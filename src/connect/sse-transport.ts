@@ -1,14 +1,14 @@
-// The SDK's client transport of the older HTTP+SSE protocol (2024-11-05), held to what sessions
-// need: the fence around its stream and its calls, headers of each message's own, one stream and
-// never another, and an end that leaves nothing. Knows no pool and no leases.
+// The SDK's client transport of the older HTTP+SSE protocol (2024-11-05), of either line, held to
+// what sessions need: the fence around its stream and its calls, headers of each message's own, one
+// stream and never another, and an end that leaves nothing. Knows no pool and no leases.
 
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js';
-import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type { JSONRPCMessage, JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock, Timer } from '../clock.ts';
 import { SessionLostError } from '../errors.ts';
 import { Authorization } from '../http/authorization.ts';
+import type { LoadOAuth } from '../http/authorization-flow.ts';
 import type { DispatcherHold } from '../http/dispatchers.ts';
 import { HttpRequestError } from '../http/http-request-error.ts';
 import { Inbox } from '../http/inbox.ts';
@@ -26,15 +26,18 @@ import type { AskHeaders } from '../target.ts';
 import { createFence, type Fence } from './fence.ts';
 import type { LaneSendOptions } from './lane.ts';
 import { readPostedMessage } from './posted-message.ts';
+import type { NewSseTransport } from './sdk-line.ts';
 
 /** What a transport is made with. */
 export interface SseTransportOptions {
+  readonly newSdkTransport: NewSseTransport;
   /** Headers of requests that name none of their own. */
   readonly headers: AskHeaders;
   readonly authProvider: OAuthClientProvider | undefined;
   /** The provider threw `error`, or a flow failed with it that asks for no sign-in. */
   readonly onCredentialsFailed: (error: unknown) => void;
   readonly dispatchers: DispatcherHold;
+  readonly oauth: LoadOAuth;
   /** OAuth flows, shared with other sessions of the same provider. */
   readonly flows: ProviderFlowsMap;
   readonly maxMessageBytes: number;
@@ -66,7 +69,7 @@ export class SseTransport implements Transport {
   onmessage?: ((message: JSONRPCMessage) => void) | undefined;
 
   readonly #options: SseTransportOptions;
-  readonly #sdk: SSEClientTransport;
+  readonly #sdk: Transport;
   readonly #fence: Fence;
   readonly #streams: Wire;
   /** Its endpoint is the one that the server named last. */
@@ -96,6 +99,7 @@ export class SseTransport implements Transport {
         dispatchers,
         flows: options.flows.of(provider),
         onFailed: options.onCredentialsFailed,
+        oauth: options.oauth,
         clock,
       });
     const none = { sessionId: undefined, protocolVersion: undefined };
@@ -117,7 +121,7 @@ export class SseTransport implements Transport {
       tooMuch: (chunk) => this.#tooMuch(chunk),
     });
     this.#fence = createFence({ fetch, maxMessageBytes, clock, random });
-    this.#sdk = new SSEClientTransport(endpoint, { fetch: this.#fetch });
+    this.#sdk = options.newSdkTransport(endpoint, this.#fetch);
     this.#sdk.onmessage = (message) => this.#onMessage(message);
     this.#sdk.onerror = (error) => this.#onSdkError(error);
   }
@@ -199,7 +203,11 @@ export class SseTransport implements Transport {
       const { origin } = this.#streams.endpoint;
       if (url.origin !== origin) throw unusable('The endpoint is of another origin');
       this.#posts.endpoint = url;
-      return await this.#fence.fetch(url, init);
+      const response = await this.#fence.fetch(url, init);
+      if (!response.ok) return response;
+      // Nobody needs what it says, and SDK 2 would wait for all of it.
+      await response.body?.cancel();
+      return new Response(null, { status: response.status });
     } catch (cause) {
       throw new SendFailure('The call was not taken', { cause });
     }

@@ -12,10 +12,12 @@ import { TransportSession } from './transport-session.ts';
 
 /**
  * Makes a connector for targets with a `command`, whose sessions lend what `lent` makes. Starts
- * nothing until it is called.
+ * nothing until it is called. `liveGroups`: one for all that are made for the same pool.
  */
-export function createStdioConnector<C>(lent: LentShared<C>): Connector<C> {
-  const liveGroups = new LiveGroups();
+export function createStdioConnector<C>(
+  lent: LentShared<C>,
+  liveGroups: LiveGroups = new LiveGroups(),
+): Connector<C> {
   return async (target, context) => {
     if (!isStdioTarget(target)) throw new TypeError('Expected a target with a `command`');
     context.signal.throwIfAborted();

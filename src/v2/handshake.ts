@@ -19,44 +19,54 @@ import type { Link } from '../connect/lane.ts';
 import type { LeaseTransport } from '../connect/lease-transport.ts';
 import type { Handshake, HandshakeParty, Question, ShakeHands } from '../connect/sdk-line.ts';
 import type { ServerHold } from './server-memory.ts';
+import { overStdio } from './stdio-lane.ts';
 
 const DISCOVER = 'server/discover';
 /** Unauthorized, forbidden, timed out, too many requests. */
 const WHATEVER_WAS_ASKED: ReadonlySet<number> = new Set([401, 403, 408, 429]);
 const PREFIX = 'io.modelcontextprotocol/';
 
+/** How the era is found out. */
+export interface Negotiation {
+  readonly negotiation: VersionNegotiationOptions;
+  /** The server is a process of the session's own. */
+  readonly isStdio: boolean;
+}
+
 /** A handshake that looks up, and notes, what `server` is known to be. */
-export function shakeHandsWith(
-  server: ServerHold,
-  negotiation: VersionNegotiationOptions,
-): ShakeHands {
+export function shakeHandsWith(server: ServerHold, how: Negotiation): ShakeHands {
   return async (link, party) => {
-    const { prior } = server;
-    if (prior === undefined) return attempt(link, party, { server, negotiation });
+    const prior = how.isStdio ? priorOfProcess(server) : server.prior;
+    if (prior === undefined) return attempt(link, party, { server, ...how });
     try {
-      return await attempt(link, party, { server, negotiation, prior });
+      return await attempt(link, party, { server, ...how, prior });
     } catch (error) {
       // What was known is out of date, unless it is not that which failed.
       server.forget();
       if (link.gone() !== undefined || isOfAnyEra(error)) throw error;
-      return attempt(link, party, { server, negotiation });
+      return attempt(link, party, { server, ...how });
     }
   };
 }
 
-interface Era {
+/** A new process says itself who it is. To one of the handshake era a question may be the end. */
+function priorOfProcess({ prior }: ServerHold): PriorDiscovery | undefined {
+  return prior?.kind === 'legacy' ? prior : undefined;
+}
+
+interface Era extends Negotiation {
   readonly server: ServerHold;
-  readonly negotiation: VersionNegotiationOptions;
   readonly prior?: PriorDiscovery;
 }
 
 async function attempt(
   link: Link,
   party: HandshakeParty,
-  { server, negotiation, prior }: Era,
+  { server, negotiation, isStdio, prior }: Era,
 ): Promise<Handshake> {
   const { listChanged: _, ...options } = party.clientOptions;
   const lane = handshakeLane(link, party);
+  if (isStdio) overStdio(lane.transport);
   const told = translateFailures(lane.transport);
   const client = new Client(party.clientInfo, {
     ...(options as ClientOptions),
@@ -69,6 +79,9 @@ async function attempt(
       ...(prior && { prior }),
     });
   } catch (error) {
+    const isAuto = negotiation.mode === 'auto' && told.asked === DISCOVER;
+    // Such servers end when they are asked before `initialize`. The next process is not asked.
+    if (isStdio && isAuto && hasEnded(link)) server.learned({ kind: 'legacy' });
     // Ours says more: how far it got, and what the server asked for.
     throw told.failure ?? error;
   } finally {
@@ -99,15 +112,27 @@ function questionOf(version: string | undefined, party: HandshakeParty): Questio
   return { method: DISCOVER, params: { _meta } };
 }
 
+/** The server's process has ended by itself. */
+const hasEnded = (link: Link): boolean =>
+  (link.gone()?.cause as { sessionLost?: unknown } | undefined)?.sessionLost === true;
+
+interface Told {
+  /** The last failure, as it was. */
+  failure: unknown;
+  /** The last method that was sent. */
+  asked: string | undefined;
+}
+
 /**
  * Tells the SDK of a refusal in its own words, for what the server refuses decides which era it is
- * taken to be of. Keeps the last failure as it was.
+ * taken to be of.
  */
-function translateFailures(lane: LeaseTransport): { readonly failure: unknown } {
-  const told: { failure: unknown } = { failure: undefined };
+function translateFailures(lane: LeaseTransport): Readonly<Told> {
+  const told: Told = { failure: undefined, asked: undefined };
   const send = lane.send.bind(lane);
-  lane.send = (message, options) =>
-    send(message, options).then(
+  lane.send = (message, options) => {
+    if ('method' in message) told.asked = message.method;
+    return send(message, options).then(
       () => {
         told.failure = undefined;
       },
@@ -116,6 +141,7 @@ function translateFailures(lane: LeaseTransport): { readonly failure: unknown } 
         throw asSdkError(error);
       },
     );
+  };
   return told;
 }
 

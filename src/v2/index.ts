@@ -25,6 +25,7 @@ export type { EventSink, PoolEvent } from '../observe/events.ts';
 export type { PoolStats } from '../observe/metrics.ts';
 export type { SessionPoolOptions } from '../options.ts';
 export { SessionPool } from '../session-pool.ts';
-export type { HttpTarget, Scope, SessionTarget } from '../target.ts';
+export { StdioError, type StdioFailureCode } from '../stdio/stdio-error.ts';
+export type { CustomTarget, HttpTarget, Scope, SessionTarget, StdioTarget } from '../target.ts';
 export type { UseOptions } from '../use.ts';
 export { type V2ConnectorOptions, v2Connector } from './connector.ts';

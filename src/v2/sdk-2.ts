@@ -1,20 +1,20 @@
 // Line 2.x of the SDK, as sessions use it. Made anew for each session, for it knows what the other
 // sessions of the same caller found out about the server.
 
-import type { Client, VersionNegotiationOptions } from '@modelcontextprotocol/client';
+import { type Client, SSEClientTransport } from '@modelcontextprotocol/client';
 import { AjvJsonSchemaValidator } from '@modelcontextprotocol/client/validators/ajv';
 import type { ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
 import type { jsonSchemaValidator } from '@modelcontextprotocol/sdk/validation';
-import type { SdkLine } from '../connect/sdk-line.ts';
+import type { NewSseTransport, SdkLine } from '../connect/sdk-line.ts';
 import type { OAuthFunctions } from '../http/authorization-flow.ts';
-import { shakeHandsWith } from './handshake.ts';
+import { type Negotiation, shakeHandsWith } from './handshake.ts';
 import { LeaseClient } from './lease-client.ts';
 import { sendOptions } from './message-headers.ts';
 import type { ServerHold } from './server-memory.ts';
+import { overStdio } from './stdio-lane.ts';
 
-/** What all sessions of a connector have in common. */
-export interface Sdk2Settings {
-  readonly negotiation: VersionNegotiationOptions;
+/** What a session's line is told beside its server. */
+export interface Sdk2Settings extends Negotiation {
   readonly clientOptions: ClientOptions | undefined;
 }
 
@@ -25,8 +25,9 @@ export const createValidator = (): jsonSchemaValidator =>
 /** The line for one session, of the server that `server` remembers. */
 export function createSdk2(server: ServerHold, settings: Sdk2Settings): SdkLine<Client> {
   return {
-    shakeHands: shakeHandsWith(server, settings.negotiation),
+    shakeHands: shakeHandsWith(server, settings),
     createClient: (options) => {
+      if (settings.isStdio) overStdio(options.transport);
       if (options.isSessionless !== true) return new LeaseClient(options);
       const { version } = options;
       const clientOptions = {
@@ -40,6 +41,7 @@ export function createSdk2(server: ServerHold, settings: Sdk2Settings): SdkLine<
       return new LeaseClient({ ...options, clientOptions });
     },
     loadOAuth,
+    loadSse,
     sendOptions,
     release: () => server.release(),
     ...(settings.clientOptions && { clientOptions: settings.clientOptions }),
@@ -49,3 +51,7 @@ export function createSdk2(server: ServerHold, settings: Sdk2Settings): SdkLine<
 /** The types of both lines are the same in what is used here. */
 const loadOAuth = (): Promise<OAuthFunctions> =>
   import('@modelcontextprotocol/client') as unknown as Promise<OAuthFunctions>;
+
+const loadSse = (): Promise<NewSseTransport> => Promise.resolve(newSseTransport);
+const newSseTransport: NewSseTransport = (url, fetch) =>
+  new SSEClientTransport(url, { fetch }) as unknown as ReturnType<NewSseTransport>;

@@ -60,15 +60,18 @@ export class ServerMemory {
     return this.#servers.size;
   }
 
+  /** Whether its server was of the handshake era not long ago. */
+  isLegacy(caller: string, clock: Clock): boolean {
+    return clock.now() - (this.#legacyAt.get(caller) ?? Number.NEGATIVE_INFINITY) < LEGACY_FOR_MS;
+  }
+
   hold(caller: string, clock: Clock): ServerHold {
     const server = this.#servers.get(caller) ?? this.#create(caller);
     this.#servers.set(caller, server);
     server.holders += 1;
     let isHeld = true;
     const priorOf = (): PriorDiscovery | undefined => {
-      const legacyAt = this.#legacyAt.get(caller) ?? Number.NEGATIVE_INFINITY;
-      const isLegacy = clock.now() - legacyAt < LEGACY_FOR_MS;
-      return server.modern ?? (isLegacy ? { kind: 'legacy' } : undefined);
+      return server.modern ?? (this.isLegacy(caller, clock) ? { kind: 'legacy' } : undefined);
     };
     return {
       get prior() {
@@ -78,7 +81,7 @@ export class ServerMemory {
       learned: (verdict) => {
         server.modern = verdict.kind === 'modern' ? verdict : undefined;
         if (verdict.kind === 'modern') this.#legacyAt.delete(caller);
-        else this.#remember(caller, clock.now());
+        else this.#remember(caller, clock);
       },
       forget: () => {
         server.modern = undefined;
@@ -98,11 +101,11 @@ export class ServerMemory {
     return { holders: 0, modern: undefined, cache: new CallersCache(store, caller) };
   }
 
-  #remember(caller: string, now: number): void {
+  #remember(caller: string, clock: Clock): void {
     // A known one keeps its date: who is asked again and again must be asked anew at some time.
-    if (now - (this.#legacyAt.get(caller) ?? Number.NEGATIVE_INFINITY) < LEGACY_FOR_MS) return;
+    if (this.isLegacy(caller, clock)) return;
     this.#legacyAt.delete(caller);
-    this.#legacyAt.set(caller, now);
+    this.#legacyAt.set(caller, clock.now());
     const [oldest] = this.#legacyAt.keys();
     if (this.#legacyAt.size > LEGACY_MAX && oldest !== undefined) this.#legacyAt.delete(oldest);
   }

@@ -2,10 +2,13 @@
 // by then.
 
 import { Session } from 'node:inspector';
+import type { SessionTarget } from 'mcp-session-pool/v2';
 import { MemoryOAuthProvider } from '../support/memory-oauth-provider.ts';
 import { reportAtExit } from './exit-report.ts';
 
-const [, , entry = '', url = '', tokens] = process.argv;
+// A URL, or a target as JSON.
+const [, , entry = '', given = '', tokens] = process.argv;
+const named = given.startsWith('{') ? (JSON.parse(given) as SessionTarget) : { url: given };
 const facts: Record<string, unknown> = {};
 reportAtExit(facts);
 
@@ -25,7 +28,9 @@ facts['loaded'] = [...loaded].sort();
 async function useSdk1(): Promise<number> {
   const { SessionPool } = await import('mcp-session-pool');
   const pool = new SessionPool();
-  const { tools } = await pool.use({ url, identity: 'test' }, (client) => client.listTools());
+  const { tools } = await pool.use({ ...named, identity: 'test' } as SessionTarget, (client) =>
+    client.listTools(),
+  );
   await pool.close();
   return tools.length;
 }
@@ -35,7 +40,8 @@ async function useSdk2(): Promise<number> {
   const pool = new SessionPool({ connector: v2Connector() });
   const authProvider =
     tokens === undefined ? undefined : new MemoryOAuthProvider(JSON.parse(tokens));
-  const target = { url, identity: 'test', ...(authProvider && { authProvider }) };
+  const own = { identity: 'test', ...(authProvider && { authProvider }) };
+  const target = { ...named, ...own } as SessionTarget;
   const { tools } = await pool.use(target, (client) => client.listTools());
   await pool.close();
   return tools.length;

@@ -108,6 +108,8 @@ function receive(message: Message): void {
       id,
       result: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo },
     });
+  } else if (method === 'server/discover') {
+    if (has('exit-if-asked')) process.exit(6);
   } else if (method === 'ping') {
     write({ id, result: {} });
   } else if (method === 'tools/call') {

@@ -1,7 +1,10 @@
 // The transport of the older HTTP+SSE protocol by itself, as the SDK's `Transport` is meant to be
 // used: what a session never asks of it, or only in another order.
 
-import { afterEach, describe, expect, it } from 'vitest';
+import { SSEClientTransport as SSEClientTransport2 } from '@modelcontextprotocol/client';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { httpMeans } from '../../src/connect/http-shared.ts';
 import { SseTransport } from '../../src/connect/sse-transport.ts';
@@ -11,14 +14,21 @@ import { take } from '../support/sse-server.ts';
 
 const { serveRaw, serveSse } = useSessions();
 
+let Sdk: typeof SSEClientTransport | typeof SSEClientTransport2 = SSEClientTransport;
 const made: SseTransport[] = [];
 afterEach(() => {
   for (const transport of made.splice(0)) transport.sever(new Error('test over'));
 });
 
+const unused = (): never => {
+  throw new Error('Nobody signs in here');
+};
+
 function newTransport(url: URL, endpointTimeoutMs?: number): SseTransport {
   const { dispatchers, flows } = httpMeans({});
   const transport = new SseTransport(url, {
+    newSdkTransport: (endpoint, fetch) => new Sdk(endpoint, { fetch }) as Transport,
+    oauth: unused,
     headers: () => ({}),
     authProvider: undefined,
     onCredentialsFailed: () => {},
@@ -35,7 +45,14 @@ function newTransport(url: URL, endpointTimeoutMs?: number): SseTransport {
 
 const ping = { jsonrpc: '2.0', id: 1, method: 'ping' } as const;
 
-describe('the SSE transport', () => {
+describe.each([
+  ['SDK 1', SSEClientTransport],
+  ['SDK 2', SSEClientTransport2],
+])('the SSE transport of %s', (_, transportOfSdk) => {
+  beforeEach(() => {
+    Sdk = transportOfSdk;
+  });
+
   it('rejects its start when it is closed before the endpoint came (row 7a)', async () => {
     const server = await serveSse({ GET: (exchange) => void beginEvents(exchange) });
     const transport = newTransport(server.url);

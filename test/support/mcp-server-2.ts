@@ -131,7 +131,11 @@ function serveSessions(aborted: string[]): Serve {
   };
 }
 
-function createTools(aborted: string[], headers: IncomingMessage['headers']): McpServer {
+/** The tools. `aborted` is told of calls of `hang`. */
+export function createTools(
+  aborted: string[],
+  headers: IncomingMessage['headers'] = {},
+): McpServer {
   const server = new McpServer(
     { name: 'test-2', version: '2.0.0' },
     { capabilities: { tools: { listChanged: true } }, instructions: 'Be kind' },

@@ -8,7 +8,11 @@ import { fileURLToPath } from 'node:url';
 import { afterEach } from 'vitest';
 import type { StdioTarget } from '../../src/target.ts';
 
-const SCRIPT = fileURLToPath(new URL('../.build/test/children/stdio-server.js', import.meta.url));
+/** Of `test/children`. `stdio-server-2`: SDK 2's own. */
+export type StdioLabServer = 'stdio-server' | 'stdio-server-2';
+
+const scriptOf = (server: StdioLabServer): string =>
+  fileURLToPath(new URL(`../.build/test/children/${server}.js`, import.meta.url));
 const MARK = 'STDIO_LAB_MARK';
 
 /** A live process: no zombie. */
@@ -18,7 +22,7 @@ export interface LiveProcess {
 }
 
 export interface StdioLab {
-  /** `test/children/stdio-server.ts` with these habits, marked. */
+  /** The server with these habits, marked. */
   target(...habits: readonly string[]): StdioTarget;
   /** Any other command, marked. */
   mark(target: StdioTarget): StdioTarget;
@@ -31,7 +35,8 @@ export interface StdioLab {
 }
 
 /** Called once per test file, at its top. */
-export function useStdioLab(): StdioLab {
+export function useStdioLab(server: StdioLabServer = 'stdio-server'): StdioLab {
+  const script = scriptOf(server);
   let mark: string = randomUUID();
   const journal = (): string => `${tmpdir()}/stdio-lab-${mark}`;
   const processes = (): readonly LiveProcess[] => processesWith(`${MARK}=${mark}`);
@@ -42,8 +47,8 @@ export function useStdioLab(): StdioLab {
   });
   return {
     target: (...habits) => {
-      if (!existsSync(SCRIPT)) throw new Error('Run `npm run build:children` first');
-      const args = [SCRIPT, journal(), ...habits];
+      if (!existsSync(script)) throw new Error('Run `npm run build:children` first');
+      const args = [script, journal(), ...habits];
       return { command: process.execPath, args, env: { [MARK]: mark } };
     },
     mark: (target) => ({ ...target, env: { ...target.env, [MARK]: mark } }),

@@ -162,6 +162,23 @@ describe('a lease', () => {
     expect([handler.mock.calls.length, onRequest.mock.calls.length]).toEqual([1, 1]);
   });
 
+  test.each<[string, (client: Client) => void]>([
+    ['requests', (client) => client.setRequestHandler('roots/list', () => ({ roots: [] }))],
+    [
+      'notifications',
+      (client) => client.setNotificationHandler('notifications/tools/list_changed', () => {}),
+    ],
+  ])('that handles %s has the session listen for them, and no other has', async (_, handle) => {
+    const server = await serve();
+    const pool = newPool({ capabilities: { roots: {} } });
+    const lease = await pool.acquire({ url: server.url, identity: 'ada' });
+    await lease.client.listTools();
+    await pause(50);
+    expect(server.count('GET')).toBe(0);
+    handle(lease.client);
+    await until(() => server.count('GET') === 1);
+  });
+
   test('hears of the progress of its calls, shared session or not', async () => {
     const server = await serve();
     const pool = newPool({ leasesPerSession: 4 });

@@ -348,24 +348,6 @@ describe('a server that is gone', () => {
 });
 
 describe('the connector', () => {
-  test('refuses what it can not open, and says what it can', async () => {
-    const { server, pool, target } = await scene('modern');
-    const refused: [SessionTarget, string][] = [
-      [{ command: 'node', identity: 'ada' }, 'stdio'],
-      [{ ...target, transport: 'sse' }, 'sse'],
-      // It could not keep what that promises: to go on to HTTP+SSE.
-      [{ ...target, transport: 'auto' }, 'auto'],
-    ];
-    for (const [each, kind] of refused) {
-      const message = `\`v2Connector\` opens Streamable HTTP targets, got one for ${kind}`;
-      await expect(pool.acquire(each)).rejects.toMatchObject({
-        code: 'OPEN_FAILED',
-        cause: { message },
-      });
-    }
-    expect(server.exchanges).toHaveLength(0);
-  });
-
   test('refuses options that it does not know', () => {
     expect(() => v2Connector({ prior: {} } as never)).toThrow(/prior/);
   });
