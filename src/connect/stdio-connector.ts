@@ -7,20 +7,33 @@ import { StdioError } from '../stdio/stdio-error.ts';
 import { StdioTransport } from '../stdio/stdio-transport.ts';
 import type { SessionTarget, StdioTarget } from '../target.ts';
 import type { Connector } from './connector.ts';
+import { GivenUpOpens } from './given-up-opens.ts';
 import type { LentShared } from './lent-clients.ts';
 import { TransportSession } from './transport-session.ts';
 
+/** What the sessions of one pool have in common. */
+export interface StdioShared {
+  readonly liveGroups: LiveGroups;
+  readonly givenUp: GivenUpOpens;
+}
+
+export function stdioShared(): StdioShared {
+  return { liveGroups: new LiveGroups(), givenUp: new GivenUpOpens() };
+}
+
 /**
  * Makes a connector for targets with a `command`, whose sessions lend what `lent` makes. Starts
- * nothing until it is called. `liveGroups`: one for all that are made for the same pool.
+ * nothing until it is called.
  */
 export function createStdioConnector<C>(
   lent: LentShared<C>,
-  liveGroups: LiveGroups = new LiveGroups(),
+  { liveGroups, givenUp }: StdioShared = stdioShared(),
 ): Connector<C> {
   return async (target, context) => {
     if (!isStdioTarget(target)) throw new TypeError('Expected a target with a `command`');
     context.signal.throwIfAborted();
+    // A process that hangs is still being ended when its open has failed, and counts no more.
+    await givenUp.ended(context.key, context.signal);
     const { clock, maxMessageBytes, closeTimeoutMs, onServerLog } = context.settings;
     const transport = new StdioTransport(target, {
       clock,
@@ -44,8 +57,10 @@ export function createStdioConnector<C>(
     const { signal } = context;
     const onAbort = (): void => explain(signal.reason, transport);
     signal.addEventListener('abort', onAbort, { once: true });
+    const opening = session.open(signal);
+    givenUp.watch(context.key, opening, signal);
     try {
-      await session.open(signal);
+      await opening;
     } finally {
       signal.removeEventListener('abort', onAbort);
     }

@@ -121,10 +121,9 @@ export class Opener {
           opener.open(target, context, (protocol) => this.#overHttp(context, lend(protocol)));
       }
       case 'stdio': {
-        const { createStdioConnector } = await import('../connect/stdio-connector.ts');
-        const { LiveGroups } = await import('../stdio/live-groups.ts');
-        const liveGroups = new LiveGroups();
-        return (target, context, lend) => createStdioConnector(lend(), liveGroups)(target, context);
+        const { createStdioConnector, stdioShared } = await import('../connect/stdio-connector.ts');
+        const shared = stdioShared();
+        return (target, context, lend) => createStdioConnector(lend(), shared)(target, context);
       }
       default:
         return kind satisfies never;

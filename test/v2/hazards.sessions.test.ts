@@ -3,7 +3,7 @@
 // without sessions have neither.
 
 import { OAuthError } from '@modelcontextprotocol/client';
-import { type SessionTarget, v2Connector } from 'mcp-session-pool/v2';
+import { v2Connector } from 'mcp-session-pool/v2';
 import { describe, expect, test } from 'vitest';
 import { startByteServer } from '../support/byte-server.ts';
 import { MemoryOAuthProvider } from '../support/memory-oauth-provider.ts';
