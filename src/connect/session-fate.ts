@@ -185,8 +185,10 @@ export class SessionFate {
     const certain = execution === 'not-executed' ? 'not-executed' : 'unknown';
     const own = dropFrames(new SessionLostError('The session was lost', certain, { cause }));
     tell(own);
-    // Nobody else is on an exclusive session; the others of a shared one may still be answered.
-    if (session === 'lost' || this.#options.exclusive) this.#doom(cause);
+    // Nobody else is on an exclusive session; the others of a shared one may still be answered, and
+    // without a session there is none that they could have lost with this one.
+    const { exclusive } = this.#options;
+    if (exclusive || (session === 'lost' && !this.#link.isSessionless())) this.#doom(cause);
     else this.#options.onWorn?.();
     this.callLeft();
     return own;

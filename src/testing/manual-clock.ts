@@ -116,7 +116,10 @@ export class ManualClock implements Clock {
 
   /** When the pool's next timer is due, in ms from now. `Infinity`: there is none. */
   get nextDueMs(): number {
-    return Math.min(Number.POSITIVE_INFINITY, ...this.#own().map(({ dueAt }) => dueAt)) - this.#now;
+    let first = Number.POSITIVE_INFINITY;
+    // A loop: as arguments, 200,000 timers are more than the stack takes.
+    for (const { dueAt } of this.#own()) first = Math.min(first, dueAt);
+    return first - this.#now;
   }
 
   /** Makes synchronous work last: time passes, no timer fires. */

@@ -20,6 +20,7 @@ import { againstSignal } from '../against-signal.ts';
 import type { ServerRequestHandler } from '../connect/connector.ts';
 import type { LeaseTransport } from '../connect/lease-transport.ts';
 import type { LeaseClientOptions, LentClient } from '../connect/sdk-line.ts';
+import { endedInFlight } from '../connect/session-loss.ts';
 
 type Handshake = Readonly<Record<string, unknown>>;
 type Info = ReturnType<Client['getServerVersion']>;
@@ -66,7 +67,7 @@ export class LeaseClient extends Client implements LentClient {
     this.#lease = transport;
     this.#lease.hasCloseListener = () => (this.#ended ?? this.onclose) !== undefined;
     // The SDK chains what was there before it.
-    transport.onclose = () => this.#ended?.abort(this.#lease.gone());
+    transport.onclose = () => this.#ended?.abort(this.#endedUnderWay());
     this.#handshake = handshake;
     this.#isSessionless = isSessionless;
     this.#version = options.version;
@@ -239,11 +240,17 @@ export class LeaseClient extends Client implements LentClient {
   }
 
   #failed(error: unknown, aborted: boolean): never {
-    const gone = this.#lease.gone();
     // What the SDK says to a round of its own that begins after the lease's end.
-    if (gone !== undefined && (error as Partial<Error>)?.message === 'Not connected') throw gone;
+    const isLate = (error as Partial<Error>)?.message === 'Not connected';
+    if (isLate && this.#lease.gone() !== undefined) throw this.#endedUnderWay();
     this.#lease.failed(error, aborted);
     throw error;
+  }
+
+  /** What calls between two rounds reject with: the server has seen the first. */
+  #endedUnderWay(): Error | undefined {
+    const gone = this.#lease.gone();
+    return gone && endedInFlight(gone, gone);
   }
 
   /** For calls that look at what the SDK learns while it connects, or at its cache. */
@@ -262,10 +269,8 @@ export class LeaseClient extends Client implements LentClient {
     if (!this.#isSessionless) return;
     for (const [capability, method] of Object.entries(INPUTS)) {
       if (!capabilities.includes(capability)) continue;
-      const answer = (params: Record<string, unknown>, { mcpReq }: ClientContext) => {
-        const { id, signal } = mcpReq;
-        return onRequest({ jsonrpc: '2.0', id, method, params }, { signal });
-      };
+      const answer = (params: Record<string, unknown>, { mcpReq: { id, signal } }: ClientContext) =>
+        onRequest({ jsonrpc: '2.0', id, method, params }, { signal });
       const untilEnd = this.#untilEnd(answer as Handler) as (...args: unknown[]) => Promise<never>;
       super.setRequestHandler(method, { params: ANYTHING }, untilEnd);
     }
@@ -281,7 +286,6 @@ export class LeaseClient extends Client implements LentClient {
       if (gone !== undefined) throw gone;
       this.#ended ??= new AbortController();
       const answer = (async () => handler(request, context))();
-      // Order: it is told by the SDK as soon as this rejects.
       return againstSignal(context.mcpReq.signal, againstSignal(this.#ended.signal, answer));
     };
   }

@@ -63,6 +63,12 @@ describe('timers', () => {
     expect(run).toHaveBeenCalledTimes(2);
   });
 
+  test('can be many', () => {
+    const clock = new ManualClock();
+    for (let n = 0; n < 200_000; n += 1) clock.setTimeout(() => {}, 7 + n);
+    expect(clock).toMatchObject({ pendingCount: 200_000, nextDueMs: 7 });
+  });
+
   test('of a negative delay are due now; those that overflow are refused', () => {
     const clock = new ManualClock();
     const run = vi.fn();
