@@ -36,8 +36,8 @@ const SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
  * closeOnSignals(pool, { drainTimeoutMs: 10_000 });
  * ```
  *
- * @returns Takes the listeners off again. Idempotent. What a signal has begun goes on, and they
- * stay until it has ended.
+ * @returns Takes the listeners off again. Idempotent. What a signal has begun goes on, and the
+ * listeners stay until it has ended.
  * @throws TypeError or RangeError for a malformed option.
  */
 export function closeOnSignals(

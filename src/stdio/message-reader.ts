@@ -30,6 +30,8 @@ const SLICE_BYTES = 32 * 1024;
  * mistake; one that writes without end must not cost without end.
  */
 const NONSENSE = { kibibytes: 10_000, periodMs: 60_000 } as const;
+/** Servers on .NET begin their output with it. */
+const BYTE_ORDER_MARK = '\uFEFF';
 /** What is still read, and thrown away, of a server that is being closed. */
 const DISCARD_BYTES = 1024 * 1024;
 
@@ -135,7 +137,7 @@ export class MessageReader {
   #take(line: string): void {
     let messages: readonly JSONRPCMessage[];
     try {
-      messages = parseMessages(line);
+      messages = parseMessages(line.startsWith(BYTE_ORDER_MARK) ? line.slice(1) : line);
     } catch (error) {
       this.#nonsenseCame(line, error);
       return;

@@ -36,6 +36,13 @@ test('a notification in the same chunk is handled before the answer behind it', 
   expect(methods).toEqual(['n/1', 'answer', 'n/2']);
 });
 
+test('a byte order mark before the first message is none of it', async () => {
+  const { stream, methods, nonsense } = newReader();
+  stream.write(`\uFEFF${note(1)}${note(2)}`);
+  await turn();
+  expect([methods, nonsense]).toEqual([['n/1', 'n/2'], []]);
+});
+
 test('a batch of a server before 2025-06-18 is all of its messages', async () => {
   const { stream, methods } = newReader();
   stream.write(`[${note(1).trim()},${note(2).trim()}]\r\n`);
