@@ -49,6 +49,7 @@ test('the entry for SDK 2 exports these values and no others', () => {
     'SessionPoolError',
     'StdioError',
     'v2Connector',
+    'v2TransportConnector',
   ]);
   expect(surface2.SessionPool).toBe(surface.SessionPool);
   expect(surface2.SessionPoolError).toBe(surface.SessionPoolError);

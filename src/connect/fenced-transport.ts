@@ -2,7 +2,11 @@
 // fence what has been answered, lets no last word pass that the server needs not hear, and is
 // closed when it says so. Sits between a `TransportSession` and the transport it was made for.
 
-import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type {
+  FetchLike,
+  Transport,
+  TransportSendOptions,
+} from '@modelcontextprotocol/sdk/shared/transport.js';
 import type {
   JSONRPCMessage,
   JSONRPCNotification,
@@ -75,8 +79,9 @@ export class FencedTransport implements Transport {
   }
 
   send(message: JSONRPCMessage, options?: LaneSendOptions): Promise<void> {
+    const given = options && withoutOurs(options);
     return this.#guards.headers.carry(message, options?.headers, () =>
-      this.#inner.send(message, options),
+      this.#inner.send(message, given),
     );
   }
 
@@ -149,6 +154,12 @@ function isLastWord(init: RequestInit | undefined): boolean {
     method === 'DELETE' ||
     (method === 'POST' && readPostedMessage(init?.body).cancels !== undefined)
   );
+}
+
+/** As the SDK gave them. The fence adds the headers of the lease, and not those of the request. */
+function withoutOurs(options: LaneSendOptions): TransportSendOptions {
+  const { headers: _, ownHeaders, standsAlone: __, ...given } = options;
+  return { ...given, ...(ownHeaders && { headers: ownHeaders }) };
 }
 
 /** The id of the request that `message`, which may be anything, answers. */

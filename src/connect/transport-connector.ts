@@ -1,8 +1,9 @@
 // Makes a connector of any transport of the SDK, for custom targets and for the pool's `connector`
 // option: each session gets a transport of its own from the caller, and a fence of its own. Sits at
-// the edge of the pool. Loads the SDK's client with the first session, so that merely importing
+// the edge of the pool. Loads a line of the SDK with the first session, so that merely importing
 // this costs nothing.
 
+import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { fetchOn } from '../http/dispatcher-fetch.ts';
 import { type DispatcherHold, type DispatcherSource, Dispatchers } from '../http/dispatchers.ts';
@@ -100,6 +101,15 @@ export function createTransportConnector(
   make: MakeTransport,
   options: TransportConnectorOptions = {},
 ): Connector {
+  return transportConnector(make, options, loadSdk1);
+}
+
+/** As `createTransportConnector`, with clients of the line that `load` gives. */
+export function transportConnector<C>(
+  make: MakeTransport,
+  options: TransportConnectorOptions,
+  load: () => Promise<Loaded<C>>,
+): Connector<C> {
   if (typeof make !== 'function') {
     throw new TypeError(`Expected a function that makes a transport, got ${typeof make}`);
   }
@@ -107,10 +117,10 @@ export function createTransportConnector(
   const given = new WeakSet<Transport>();
   const { fetch } = options;
   const dispatchersOf = dispatchersBySource(options.dispatcher);
-  let loading: Promise<Loaded> | undefined;
+  let loading: Promise<Loaded<C>> | undefined;
   return async (target, context) => {
     loading ??= load();
-    const { Session, shared } = await loading;
+    const { Session, sharedFor } = await loading;
     context.signal.throwIfAborted();
     const { onTrouble } = context.settings;
     const guards = guardsOf(context, fetch, dispatchersOf(context.settings).hold());
@@ -121,7 +131,8 @@ export function createTransportConnector(
       signal.addEventListener('abort', onAbort, { once: true });
       const made = await make(contextFor(target, context, guards));
       signal.removeEventListener('abort', onAbort);
-      const session = new Session(partsOf(made, guards, { given, onTrouble }), context, shared);
+      const parts = partsOf(made, guards, { given, onTrouble });
+      const session = new Session(parts, context, sharedFor(context));
       await session.open(signal);
       return session;
     } catch (error) {
@@ -151,17 +162,19 @@ const notOpened = (cause: unknown): Error =>
   new Error('The session could not be opened', { cause });
 
 /** What is loaded with the first session. */
-interface Loaded {
+export interface Loaded<C> {
   readonly Session: typeof TransportSession;
-  readonly shared: LentShared;
+  /** What a session shares with the others. Asked for each, when it is sure to come to be. */
+  readonly sharedFor: (context: ConnectContext) => LentShared<C>;
 }
 
-async function load(): Promise<Loaded> {
+async function loadSdk1(): Promise<Loaded<Client>> {
   const [session, line] = await Promise.all([
     import('./transport-session.ts'),
     import('./sdk-1.ts'),
   ]);
-  return { Session: session.TransportSession, shared: line.lentShared() };
+  const shared = line.lentShared();
+  return { Session: session.TransportSession, sharedFor: () => shared };
 }
 
 function guardsOf(

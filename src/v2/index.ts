@@ -6,6 +6,10 @@ import '../host-fetch-guard.ts';
 
 export type { AcquireOptions } from '../acquire-request.ts';
 export type { CloseOptions, CloseReport } from '../closing.ts';
+export type {
+  TransportConnectorOptions,
+  TransportContext,
+} from '../connect/transport-connector.ts';
 export {
   AcquireTimeoutError,
   CircuitOpenError,
@@ -29,3 +33,8 @@ export { StdioError, type StdioFailureCode } from '../stdio/stdio-error.ts';
 export type { CustomTarget, HttpTarget, Scope, SessionTarget, StdioTarget } from '../target.ts';
 export type { UseOptions } from '../use.ts';
 export { type V2ConnectorOptions, v2Connector } from './connector.ts';
+export {
+  type V2MakeTransport,
+  type V2SessionTransport,
+  v2TransportConnector,
+} from './transport-connector.ts';
