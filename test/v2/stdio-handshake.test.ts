@@ -36,7 +36,7 @@ describe('a session with a process', () => {
   });
 
   test('that does not answer the question gets a handshake in time, and is asked once', async () => {
-    const pool = newPool({ connectTimeoutMs: 4_000 });
+    const pool = newPool({ connectTimeoutMs: 6_000 });
     const said = await pool.use(target(), (client) => client.callTool(echo('one')));
     expect(textOf(said)).toBe('one');
     pool.retire();
@@ -78,7 +78,7 @@ describe('a session with a process', () => {
   });
 
   test('that dies takes its call with it, and the next lease gets another', async () => {
-    const pool = newPool({ connectTimeoutMs: 2_000 });
+    const pool = newPool({ connectTimeoutMs: 4_000 });
     const dying = pool.use(target(), (client) => client.callTool({ name: 'kill-self' }));
     await expect(dying).rejects.toMatchObject({ code: 'SESSION_LOST', execution: 'unknown' });
     const said = await pool.use(target(), (client) => client.callTool(echo('again')));
