@@ -15,12 +15,12 @@ export class GivenUpOpens {
       this.#of(key).add(opening);
     };
     signal.addEventListener('abort', onAbort, { once: true });
-    const done = (): void => {
+    const onSettled = (): void => {
       signal.removeEventListener('abort', onAbort);
       const opens = this.#byKey.get(key);
       if (opens?.delete(opening) === true && opens.size === 0) this.#byKey.delete(key);
     };
-    opening.then(done, done);
+    opening.then(onSettled, onSettled);
   }
 
   /** Settles when none of `key` is left. Bound: `signal`, with whose reason it rejects. */
