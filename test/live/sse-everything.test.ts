@@ -1,6 +1,6 @@
 // The pool with its own connector on `@modelcontextprotocol/server-everything` over the older
-// HTTP+SSE protocol: what a client can do there, a lease's client can, whether its session is its
-// own or shared.
+// HTTP+SSE protocol: who gets which session, and who is asked. What the server offers, one by one,
+// is in `everything.sse.test.ts`.
 
 import { type HttpTarget, SessionPool } from 'mcp-session-pool';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -28,19 +28,6 @@ describe.each([
     leasesPerSession,
   });
 
-  test('lists tools, prompts, resources and templates', async () => {
-    await newPool().use(target(), async (client) => {
-      const { tools } = await client.listTools();
-      expect(tools.map((tool) => tool.name)).toEqual(
-        expect.arrayContaining(['echo', 'get-sum', 'get-structured-content']),
-      );
-      expect((await client.listPrompts()).prompts.length).toBeGreaterThan(0);
-      expect((await client.listResources()).resources.length).toBeGreaterThan(0);
-      const { resourceTemplates } = await client.listResourceTemplates();
-      expect(resourceTemplates.length).toBeGreaterThan(0);
-    });
-  });
-
   test('calls tools, and the next lease reuses the session', async () => {
     const pool = newPool();
     for (const text of ['one', 'two', 'three']) {
@@ -52,38 +39,6 @@ describe.each([
       expect(reused).toBe(text !== 'one');
     }
     expect(pool.stats().totals.opened).toBe(1);
-  });
-
-  test('hears the progress of a long call', async () => {
-    const heard: number[] = [];
-    const result = await newPool().use(target(), (client) =>
-      client.callTool(
-        { name: 'trigger-long-running-operation', arguments: { duration: 0.2, steps: 4 } },
-        undefined,
-        { onprogress: ({ progress }) => void heard.push(progress) },
-      ),
-    );
-    expect(textOf(result)).toContain('completed');
-    expect(heard).toEqual([1, 2, 3, 4]);
-  });
-
-  test('gets structured content, checked against the schema that it listed', async () => {
-    const result = await newPool().use(target(), async (client) => {
-      await client.listTools();
-      const name = 'get-structured-content';
-      return client.callTool({ name, arguments: { location: 'Chicago' } });
-    });
-    expect(result.structuredContent).toMatchObject({ temperature: 36, humidity: 82 });
-  });
-
-  test('reads a resource and gets a prompt', async () => {
-    await newPool().use(target(), async (client) => {
-      const { resources } = await client.listResources();
-      const { contents } = await client.readResource({ uri: resources[0]!.uri });
-      expect(contents).toHaveLength(1);
-      const { messages } = await client.getPrompt({ name: 'simple-prompt' });
-      expect(messages.length).toBeGreaterThan(0);
-    });
   });
 });
 
