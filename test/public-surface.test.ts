@@ -48,6 +48,7 @@ test('the entry for SDK 2 exports these values and no others', () => {
     'SessionPool',
     'SessionPoolError',
     'StdioError',
+    'closeOnSignals',
     'v2Connector',
     'v2TransportConnector',
   ]);

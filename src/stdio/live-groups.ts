@@ -12,12 +12,24 @@ export class LiveGroups {
   };
 
   add(group: ProcessGroup): void {
-    if (this.#groups.size === 0) process.on('exit', this.#onExit);
+    if (this.#groups.size === 0) {
+      allowListeners(1);
+      process.on('exit', this.#onExit);
+    }
     this.#groups.add(group);
   }
 
   /** Idempotent. */
   delete(group: ProcessGroup): void {
-    if (this.#groups.delete(group) && this.#groups.size === 0) process.off('exit', this.#onExit);
+    if (!this.#groups.delete(group) || this.#groups.size > 0) return;
+    process.off('exit', this.#onExit);
+    allowListeners(-1);
   }
+}
+
+/** A process may have many pools: their listeners are no leak that Node should warn of. */
+function allowListeners(more: number): void {
+  const allowed = process.getMaxListeners();
+  // 0: any number.
+  if (allowed > 0) process.setMaxListeners(allowed + more);
 }

@@ -5,7 +5,9 @@
 import '../host-fetch-guard.ts';
 
 export type { AcquireOptions } from '../acquire-request.ts';
+export { type CloseOnSignalsOptions, closeOnSignals } from '../close-on-signals.ts';
 export type { CloseOptions, CloseReport } from '../closing.ts';
+export type { Connection, Connector } from '../connect/connector.ts';
 export type {
   TransportConnectorOptions,
   TransportContext,
@@ -13,9 +15,11 @@ export type {
 export {
   AcquireTimeoutError,
   CircuitOpenError,
+  type Execution,
   IdentityRequiredError,
   LeaseReleasedError,
   OpenError,
+  type OpenFailureKind,
   PoolClosedError,
   PoolSaturatedError,
   SessionLostError,
@@ -28,10 +32,12 @@ export type { Lease } from '../lease.ts';
 export type { EventSink, PoolEvent } from '../observe/events.ts';
 export type { PoolStats } from '../observe/metrics.ts';
 export type { SessionPoolOptions } from '../options.ts';
+export type { RetireFilter, RetireOptions } from '../retire.ts';
 export { SessionPool } from '../session-pool.ts';
 export { StdioError, type StdioFailureCode } from '../stdio/stdio-error.ts';
 export type { CustomTarget, HttpTarget, Scope, SessionTarget, StdioTarget } from '../target.ts';
 export type { UseOptions } from '../use.ts';
+export type { WarmOptions, WarmReport } from '../warm.ts';
 export { type V2ConnectorOptions, v2Connector } from './connector.ts';
 export {
   type V2MakeTransport,
