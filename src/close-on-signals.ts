@@ -62,6 +62,7 @@ export function closeOnSignals(
       };
       pool.close({ drainTimeoutMs }).then(end, end);
     } else if (signalCount === 2 && drainTimeoutMs > 0) {
+      // Its failure is the first close's too, which ends the process above, however it ends.
       pool.close({ drainTimeoutMs: 0 }).catch(() => {});
     } else {
       // What is left of servers is killed by those who listen to the process's exit.

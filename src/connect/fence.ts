@@ -250,7 +250,8 @@ class SessionFence implements Fence {
   #tellStreamEnd(end: StreamEnd): void {
     const tell = this.#onStreamEnd;
     if (tell === undefined) return;
-    // Async, so that a throw and a rejected promise end the same way: an observer changes nothing.
+    // Async, so that a throw and a rejected promise end the same way: an observer changes nothing,
+    // and `FenceOptions.onStreamEnd` says that what it throws is ignored.
     (async () => tell(end))().catch(() => {});
   }
 }

@@ -158,7 +158,8 @@ export class HttpSession<C = Client> implements Connection<C> {
     // that keeps no session sees the streams of its calls end.
     const isTold = this.#transport.sessionId !== undefined || this.#link.isSessionless;
     if (!isTold && this.#cancels.length === 0) {
-      // Nobody may be waiting yet when one fails: rung 2 may come late, or never.
+      // Nobody may be waiting yet when one fails: rung 2 may come late, or never. Whoever made the
+      // call is told by the link; a server that is not works in vain, no more.
       this.#cancels = this.#link.inFlight.map(({ id }) => this.#cancelCall(id).catch(() => {}));
     }
     this.#link.fence(reason);

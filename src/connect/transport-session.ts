@@ -137,7 +137,8 @@ export class TransportSession<C = Client> implements Connection<C> {
   fence(reason: Error): void {
     // The server is told what nobody waits for any more. Best effort.
     if (this.#link.gone() === undefined) {
-      // Nobody may be waiting yet when one fails: rung 2 may come late, or never.
+      // Nobody may be waiting yet when one fails: rung 2 may come late, or never. Whoever made the
+      // call is told by the link; a server that is not works in vain, no more.
       this.#cancels = this.#link.inFlight.map(({ id }) => this.#cancelCall(id).catch(() => {}));
     }
     this.#link.fence(reason);

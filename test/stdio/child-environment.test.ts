@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { childEnvironment } from '../../src/stdio/child-environment.ts';
 
 const ours = {
-  HOME: '/home/ada',
+  HOME: '/ada',
   PATH: '/bin',
   SHELL: '() { evil; }',
   TEMP: 'C:\\Temp',
@@ -13,7 +13,7 @@ const ours = {
 };
 
 test.each([
-  { platform: 'linux', expected: { HOME: '/home/ada', PATH: '/bin' } },
+  { platform: 'linux', expected: { HOME: '/ada', PATH: '/bin' } },
   { platform: 'win32', expected: { PATH: '/bin', TEMP: 'C:\\Temp' } },
 ] as const)('on $platform only what is harmless is inherited', ({ platform, expected }) => {
   expect(childEnvironment({}, ours, platform)).toEqual(expected);
@@ -21,7 +21,7 @@ test.each([
 
 test('what the target gives is added, and wins', () => {
   const env = childEnvironment({ PATH: '/own', API_KEY: 'own' }, ours, 'linux');
-  expect(env).toEqual({ HOME: '/home/ada', PATH: '/own', API_KEY: 'own' });
+  expect(env).toEqual({ HOME: '/ada', PATH: '/own', API_KEY: 'own' });
 });
 
 test("it is what servers get from the SDK's client", () => {
