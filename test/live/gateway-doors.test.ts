@@ -6,10 +6,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { closeAfterEach } from '../support/closing.ts';
 import {
   connect,
-  credentialOf,
   type Downstream,
   type GatewayFixtureOptions,
-  type Health,
   health,
   isEmpty,
   type RunningGateway,
@@ -19,6 +17,7 @@ import {
   untilHealth,
   userConfig,
 } from '../support/gateway-fixture.ts';
+import { type Answer, INITIALIZE, send } from '../support/gateway-requests.ts';
 import { textOf } from '../support/http-sessions.ts';
 import type { TestMcpServer } from '../support/mcp-server.ts';
 import { type RawServer, startRawServer, until } from '../support/raw-server.ts';
@@ -27,51 +26,6 @@ import { type RawServer, startRawServer, until } from '../support/raw-server.ts'
 vi.setConfig({ testTimeout: 40_000 });
 
 const closing = closeAfterEach();
-
-interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly text: string;
-}
-
-const INITIALIZE = {
-  jsonrpc: '2.0',
-  id: 7,
-  method: 'initialize',
-  params: {
-    protocolVersion: '2025-06-18',
-    capabilities: {},
-    clientInfo: { name: 'raw', version: '1.0.0' },
-  },
-};
-
-/** By node:http, which sends whatever `host` and `origin` it is told. */
-function send(
-  url: string,
-  options: { method?: string; headers?: Record<string, string>; body?: string } = {},
-): Promise<Answer> {
-  const { method = 'POST', headers = {}, body } = options;
-  return new Promise((resolve, reject) => {
-    const all = {
-      authorization: `Bearer ${tokenOf('ada')}`,
-      accept: 'application/json, text/event-stream',
-      'content-type': 'application/json',
-      ...headers,
-    };
-    const request = httpRequest(url, { method, headers: all, agent: false }, (response) => {
-      let text = '';
-      response.on('data', (chunk: Buffer) => {
-        text += chunk.toString();
-      });
-      response.on('error', reject);
-      response.on('end', () => {
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, text });
-      });
-    });
-    request.on('error', reject);
-    request.end(body);
-  });
-}
 
 interface World extends RunningGateway {
   readonly upstream: TestMcpServer;
@@ -250,46 +204,6 @@ describe('too much of anything', () => {
     await settled;
     await until(() => world.upstream.aborted.length === 2);
     expect(textOf(await client.callTool({ name: 'count' }))).toBe('1');
-  });
-});
-
-describe('users that change', () => {
-  test('go on with new credentials, and are out at once without', async () => {
-    const world = await start();
-    const [ada, bob] = [await join(world, 'ada'), await join(world, 'bob')];
-    const hanging = bob.client.callTool({ name: 'hang' });
-    const failed = expect(hanging).rejects.toMatchObject({ data: { code: 'SESSION_ENDED' } });
-    await until(() => world.upstream.count('tools/call') === 1);
-    const servers = ['main', 'other'];
-    const rotated = { main: credentialOf('bob'), other: credentialOf('bob') };
-    world.gateway.setUsers([{ ...userConfig('ada', servers), credentials: rotated }]);
-    await failed;
-    const whoami = JSON.parse(textOf(await ada.client.callTool({ name: 'whoami' })));
-    expect(whoami).toMatchObject({ authorization: credentialOf('bob') });
-    expect((await open(world, { authorization: `Bearer ${tokenOf('bob')}` })).status).toBe(401);
-    await untilHealth(world.origin, ({ downstreamSessions }) => downstreamSessions === 1);
-  });
-
-  test('do not get in with a session that was opening meanwhile', async () => {
-    const world = await start();
-    const opening = open(world);
-    await until(() => world.upstream.count('initialize') === 1);
-    world.gateway.setUsers([userConfig('bob', ['main'])]);
-    // Refused here, or upstream because there is no credential to finish the handshake with.
-    expect((await opening).status).toBeGreaterThanOrEqual(403);
-    await untilHealth(world.origin, isEmpty);
-  });
-
-  test('take the sessions that their calls share with them', async () => {
-    const upstream = closing(await startUpstream(['ada', 'bob']));
-    const world = await start({ servers: { main: { url: upstream.url, sessions: 'per-call' } } });
-    const [ada, bob] = [await join(world, 'ada'), await join(world, 'bob')];
-    for (const { client } of [ada, bob]) await client.callTool({ name: 'count' });
-    world.gateway.setUsers([userConfig('ada', ['main'])]);
-    const isOneLeft = (now: Health): boolean =>
-      now.downstreamSessions === 1 && now.upstreamSessions['idle'] === 1;
-    await untilHealth(world.origin, isOneLeft);
-    expect(textOf(await ada.client.callTool({ name: 'count' }))).toBe('2');
   });
 });
 

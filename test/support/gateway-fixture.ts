@@ -51,10 +51,15 @@ export function startUpstream(
   });
 }
 
+/** A server as the gateway is configured with. */
+export type GatewayServer =
+  | { readonly url: string | URL; readonly sessions?: string }
+  | { readonly command: string; readonly args: readonly string[] };
+
 export interface GatewayFixtureOptions {
   readonly users: readonly string[];
   /** By name. */
-  readonly servers: Readonly<Record<string, { url: string | URL; sessions?: string }>>;
+  readonly servers: Readonly<Record<string, GatewayServer>>;
   readonly limits?: Readonly<Record<string, number>>;
   readonly more?: Readonly<Record<string, unknown>>;
 }
@@ -62,9 +67,9 @@ export interface GatewayFixtureOptions {
 /** The configuration of a gateway for tests. */
 export function gatewayConfig(options: GatewayFixtureOptions): Record<string, unknown> {
   const names = Object.keys(options.servers);
-  const servers = Object.entries(options.servers).map(([name, { url, sessions }]) => [
+  const servers = Object.entries(options.servers).map(([name, server]) => [
     name,
-    { url: String(url), ...(sessions !== undefined && { sessions }) },
+    'url' in server ? { ...server, url: String(server.url) } : server,
   ]);
   return {
     port: 0,
