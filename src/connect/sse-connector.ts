@@ -30,7 +30,6 @@ export async function openSseSession<C>(
   signal.throwIfAborted();
   const { line } = shared;
   const newSdkTransport = await line.loadSse();
-  if (signal.aborted) line.release?.();
   signal.throwIfAborted();
   const { maxMessageBytes, clock, random } = settings;
   const transport = new SseTransport(target.url, {

@@ -69,8 +69,10 @@ export class Opener {
     context.signal.throwIfAborted();
     const { caller, clock } = context.settings;
     let server: ServerHold | undefined;
+    const holds: ServerHold[] = [];
     const lend: Lend = (protocol) => {
       server = this.#memory.hold(caller, clock);
+      holds.push(server);
       const clientOptions = this.#options.clientOptions as Sdk1ClientOptions | undefined;
       const isStdio = kind === 'stdio';
       const negotiation = this.#negotiation(isStdio ? 'stdio' : protocol, context);
@@ -80,7 +82,11 @@ export class Opener {
       server?.forget();
       context.worn?.();
     };
-    const connection = await open(target, { ...context, worn }, lend);
+    const connection = await open(target, { ...context, worn }, lend).catch((error: unknown) => {
+      // A session lets go of its own, but the open may fail before there is one.
+      for (const hold of holds) hold.release();
+      throw error;
+    });
     // A server that can't be reached may come back as another. A process is asked anyway.
     if (kind !== 'stdio') {
       connection.lost?.addEventListener('abort', () => server?.forget(), { once: true });

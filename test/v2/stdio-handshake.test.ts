@@ -3,9 +3,11 @@
 
 import type { Client } from '@modelcontextprotocol/client';
 import { SessionPool, type SessionPoolOptions, v2Connector } from 'mcp-session-pool/v2';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { ServerMemory } from '../../src/v2/server-memory.ts';
 import { closeAfterEach } from '../support/closing.ts';
 import { textOf } from '../support/http-sessions.ts';
+import { until } from '../support/raw-server.ts';
 import { useStdioLab } from '../support/stdio-lab.ts';
 import { stdioServer } from '../support/stdio-servers.ts';
 
@@ -84,4 +86,25 @@ describe('a session with a process', () => {
     const said = await pool.use(target(), (client) => client.callTool(echo('again')));
     expect(textOf(said)).toBe('again');
   });
+});
+
+test('an open that is given up as it waits for the last process holds nothing of its server', async () => {
+  const memories = new Set<ServerMemory>();
+  const { hold } = ServerMemory.prototype;
+  vi.spyOn(ServerMemory.prototype, 'hold').mockImplementation(function (
+    this: ServerMemory,
+    ...args
+  ) {
+    memories.add(this);
+    return hold.apply(this, args);
+  });
+  const pool = newPool({ connectTimeoutMs: 500, closeTimeoutMs: 5_000, breaker: false });
+  const stubborn = target('hang-initialize', 'ignore-eof', 'ignore-sigterm');
+  for (const _ of [1, 2]) {
+    await expect(pool.acquire(stubborn)).rejects.toMatchObject({ code: 'OPEN_FAILED' });
+  }
+  expect(lab.processes()).toHaveLength(1);
+  await pool.close();
+  await until(() => lab.processes().length === 0);
+  expect([...memories].map(({ size }) => size)).toEqual([0]);
 });
