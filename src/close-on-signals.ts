@@ -4,6 +4,8 @@
 import { constants } from 'node:os';
 import { type CloseOptions, type CloseReport, checkCloseOptions } from './closing.ts';
 import { checkKnown } from './known-members.ts';
+import { listenToProcess } from './process-listeners.ts';
+import { killLiveGroups } from './stdio/live-groups.ts';
 
 /** What `closeOnSignals` closes. */
 export interface ClosablePool {
@@ -49,9 +51,6 @@ export function closeOnSignals(
   checkCloseOptions({ drainTimeoutMs });
   checkSignals(signals);
   let signalCount = 0;
-  const stopListening = (): void => {
-    for (const signal of signals) process.off(signal, onSignal);
-  };
   const onSignal = (signal: NodeJS.Signals): void => {
     signalCount += 1;
     if (signalCount === 1) {
@@ -69,7 +68,7 @@ export function closeOnSignals(
       exitBy(signal);
     }
   };
-  for (const signal of signals) process.on(signal, onSignal);
+  const stopListening = listenToProcess(signals, onSignal);
   return () => {
     // What has begun listens to its end: without, another pool's end, or a second signal, would end
     // the process in mid-close, and servers that ignore the end of their input would be left.
@@ -80,6 +79,8 @@ export function closeOnSignals(
 /** Ends the process as `signal` does, unless somebody listens to it. */
 function endBy(signal: NodeJS.Signals): void {
   if (process.listenerCount(signal) > 0) return;
+  // Of pools that do not listen to this signal: nobody else would.
+  killLiveGroups();
   process.kill(process.pid, signal);
   // The first process of a container is spared by signals that it does not listen to.
   exitBy(signal);

@@ -27,6 +27,16 @@ test('listens to the signals that it is given', () => {
   expect(counts()).toEqual(before);
 });
 
+test('of twenty pools is no leak to Node, and leaves nothing when taken off', () => {
+  const [before, allowed] = [counts(), process.getMaxListeners()];
+  // Node warns when more listen than are allowed, which fails every test of this suite.
+  const stops = Array.from({ length: 20 }, () => closeOnSignals(pool));
+  expect(counts().map((count, n) => count - before[n]!)).toEqual([20, 20, 20, 0]);
+  for (const stop of [...stops, ...stops]) stop();
+  expect(counts()).toEqual(before);
+  expect(process.getMaxListeners()).toBe(allowed);
+});
+
 test('taken off while it closes, it listens until that has ended', async () => {
   const host = (): void => {};
   // Somebody has to listen, or our own process would end.

@@ -1,20 +1,22 @@
 // The groups of processes that one connector has started and that have not ended. Should our own
-// process exit with some of them left, whatever the reason, they are killed: the last resort.
+// process end with some of them left, whatever the reason, they are killed: the last resort.
 
+import { listenToProcess } from '../process-listeners.ts';
 import type { ProcessGroup } from './process-group.ts';
+
+/** Those that have groups, of all connectors of this process. */
+const all = new Set<LiveGroups>();
 
 /** See the file header. */
 export class LiveGroups {
   readonly #groups = new Set<ProcessGroup>();
-  /** Listens while there is any. Synchronous: there is no later. */
-  readonly #onExit = (): void => {
-    for (const group of this.#groups) group.kill(true);
-  };
+  /** Listens while there is any. */
+  #stopListening: () => void = () => {};
 
   add(group: ProcessGroup): void {
     if (this.#groups.size === 0) {
-      allowListeners(1);
-      process.on('exit', this.#onExit);
+      all.add(this);
+      this.#stopListening = listenToProcess(['exit'], () => this.killAll());
     }
     this.#groups.add(group);
   }
@@ -22,14 +24,17 @@ export class LiveGroups {
   /** Idempotent. */
   delete(group: ProcessGroup): void {
     if (!this.#groups.delete(group) || this.#groups.size > 0) return;
-    process.off('exit', this.#onExit);
-    allowListeners(-1);
+    all.delete(this);
+    this.#stopListening();
+  }
+
+  /** Synchronous: there is no later. */
+  killAll(): void {
+    for (const group of this.#groups) group.kill(true);
   }
 }
 
-/** A process may have many pools: their listeners are no leak that Node should warn of. */
-function allowListeners(more: number): void {
-  const allowed = process.getMaxListeners();
-  // 0: any number.
-  if (allowed > 0) process.setMaxListeners(allowed + more);
+/** As `exit` does, for who ends our process by a signal: then there is no `exit`. */
+export function killLiveGroups(): void {
+  for (const groups of all) groups.killAll();
 }

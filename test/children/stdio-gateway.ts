@@ -34,6 +34,12 @@ const ways: Record<string, () => Promise<void> | void> = {
       for (const stop of stops) stop();
     });
   },
+  'one-of-two-pools': async () => {
+    closeOnSignals(pool, { signals: ['SIGTERM'] });
+    const deaf = new SessionPool();
+    closeOnSignals(deaf, { signals: ['SIGHUP'] });
+    await deaf.acquire(server('ignore-eof', 'ignore-sigterm'));
+  },
   'recipe-with-drain': async () => {
     closeOnSignals(pool, { drainTimeoutMs: 5_000 });
     const lease = await pool.acquire(server('ignore-eof'));
@@ -74,6 +80,7 @@ const stubborn = server('ignore-eof', 'ignore-sigterm');
 const byWay: Record<string, (typeof stubborn)[]> = {
   'no-recipe': [server(), server('slow-end')],
   'two-pools': [server()],
+  'one-of-two-pools': [server()],
 };
 const targets = byWay[way] ?? [server(), stubborn];
 for (const target of targets) (await pool.acquire(target)).release();

@@ -75,6 +75,14 @@ describe('a gateway with the recipe for signals', { timeout: 60_000 }, () => {
     expect(lab.processes()).toEqual([]);
   });
 
+  test('takes the servers of a pool with it that does not listen to that signal', async () => {
+    const gateway = await startGateway('one-of-two-pools');
+    expect(lab.processes()).toHaveLength(3);
+    gateway.process.kill('SIGTERM');
+    expect(await gateway.ended).toBe('SIGTERM');
+    await noneIsLeft();
+  });
+
   test('lets leases end first', async () => {
     const gateway = await startGateway('recipe-with-drain');
     gateway.process.kill('SIGTERM');
