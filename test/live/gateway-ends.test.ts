@@ -23,7 +23,14 @@ import {
 } from '../support/gateway-fixture.ts';
 import { textOf } from '../support/http-sessions.ts';
 import type { TestMcpServer } from '../support/mcp-server.ts';
-import { pause, startRawServer, until } from '../support/raw-server.ts';
+import {
+  answerInitialize,
+  pause,
+  type RawExchange,
+  speakMcp,
+  startRawServer,
+  until,
+} from '../support/raw-server.ts';
 import { startTcpFront } from '../support/tcp-front.ts';
 
 /** Children, real sockets, and a machine that may be busy. */
@@ -172,17 +179,22 @@ const open = (origin: string, signal?: AbortSignal): Promise<Response> =>
   });
 
 test('clients that leave while their sessions open leave nothing', async () => {
-  const world = await start();
+  const held: RawExchange[] = [];
+  const hold = speakMcp({ initialize: (exchange) => held.push(exchange) });
+  const upstream = closing(await startRawServer(hold));
+  const servers = { main: { url: upstream.url } };
+  const { origin, lines } = closing(await startGateway({ users: ['ada'], servers }));
   const controllers = Array.from({ length: 20 }, () => new AbortController());
-  const opens = controllers.map(({ signal }) => open(world.origin, signal));
-  const settled = Promise.allSettled(opens);
-  await until(() => world.upstream.count('initialize') > 0);
+  const settled = Promise.allSettled(controllers.map(({ signal }) => open(origin, signal)));
+  await until(() => held.length === 20);
   for (const controller of controllers) controller.abort();
   await settled;
+  await untilHealth(origin, ({ openResponses }) => openResponses === 1);
   // What was on its way is opened, and then taken down.
-  await pause(50);
-  await allGone(world);
-  expect(world.lines.join('')).not.toContain('A request failed');
+  for (const [n, exchange] of held.entries()) answerInitialize(exchange, `session-${n}`);
+  await until(() => upstream.count('DELETE') === 20);
+  await untilHealth(origin, isEmpty);
+  expect(lines.join('')).not.toContain('A request failed');
 });
 
 test('a client that leaves a slow open gives its room back at once', async () => {
