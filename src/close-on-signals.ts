@@ -27,7 +27,7 @@ const SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
  * signal, so that whoever sent it sees why: unless somebody else listens to it too, whose decision
  * it then is. A second signal ends the drain; the next one, or the second where there was no drain,
  * ends the process at once, with code 128 + the signal's number. No process of a server is left
- * behind in any of these cases.
+ * behind in any of these cases; those of pools that do not listen to the signal are killed.
  *
  * Servers over stdio are kept out of reach of Ctrl+C and of signals to the process group, so that
  * they can be ended in order: a process with such servers needs this, or the same by its own hand.
